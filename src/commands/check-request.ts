@@ -1,0 +1,122 @@
+import type { RequestNotification } from './commands.ts';
+import type { CommandContext, RenderProblem } from './context.ts';
+import { readTemplate } from './templates.ts';
+import { MAX_CATEGORY, userAggregate } from './users.ts';
+import { refuse, requireText } from './validation.ts';
+import type { ErrorCode } from '../errors.ts';
+import { DomainError } from '../errors.ts';
+import type { Channel, TemplateVersion } from '../events/event.ts';
+import type { Content } from '../events/notifications.ts';
+import type { TemplateState } from '../events/templates.ts';
+import type { UserState } from '../events/users.ts';
+
+/** Content, data and all the rest of one request, as JSON; leaves room for metadata below the log's own limit. */
+const MAX_REQUEST_BYTES = 200 * 1024;
+const LATE_MS = 5 * 60_000;
+
+/** What this version can send; the rest answers NOT_YET_SUPPORTED. */
+const SUPPORTED: readonly Channel[] = ['EMAIL'];
+
+/** Refuses what cannot be done, cheapest rules first. Answers the template to pin, null for plain content. */
+export async function checkRequest(
+  context: CommandContext,
+  tenant: string,
+  input: RequestNotification,
+  now: number,
+): Promise<TemplateState | null> {
+  checkForm(input);
+  checkSchedule(input, now);
+  const channels = await checkUser(context, tenant, input);
+  return checkTemplate(context, tenant, input, channels);
+}
+
+export function pinTemplate(template: TemplateState | null): TemplateVersion | null {
+  return template === null ? null : { key: template.key, version: template.version };
+}
+
+function checkForm(input: RequestNotification): void {
+  const { userId, channels, content, template, category, campaign } = input;
+  requireText(userId, 'userId', 255);
+  requireText(category, 'category', MAX_CATEGORY);
+  if (campaign !== null) requireText(campaign, 'campaign', 200);
+  refuse(channels?.length === 0, 'INVALID_INPUT', 'channels is empty; leave it out for every channel', 'channels');
+  const unsupported = channels?.find((channel) => !SUPPORTED.includes(channel));
+  const only = `this version sends ${SUPPORTED.join(', ')} only`;
+  refuse(unsupported !== undefined, 'NOT_YET_SUPPORTED', `${only}, not ${String(unsupported)}`, 'channels');
+  const both = content !== null && template !== null;
+  refuse(both, 'CONTENT_OR_TEMPLATE', 'content and template are both given', 'template');
+  refuse(content === null && template === null, 'CONTENT_OR_TEMPLATE', 'neither content nor template is given', 'content');
+  const bytes = Buffer.byteLength(JSON.stringify(input));
+  refuse(bytes > MAX_REQUEST_BYTES, 'TOO_LARGE', `the request has ${String(bytes)} bytes`, content === null ? 'data' : 'content');
+  if (content !== null) checkContent(content);
+}
+
+function checkContent({ title, body, url }: Content): void {
+  refuse(body.trim() === '', 'INVALID_INPUT', 'content.body is empty', 'content.body');
+  if (title !== null) requireText(title, 'content.title', 998);
+  if (url !== null) refuse(!isUsableUrl(url), 'INVALID_INPUT', 'content.url is no absolute http(s) or app link', 'content.url');
+}
+
+/** Web pages and deep links into apps; nothing that a mail program would run or read from a disk. */
+function isUsableUrl(text: string): boolean {
+  const forbidden = ['javascript:', 'data:', 'vbscript:', 'file:', 'blob:', 'about:'];
+  return text.length <= 2048 && URL.canParse(text) && !/[\s\p{Cc}"<>]/u.test(text) && !forbidden.includes(new URL(text).protocol);
+}
+
+function checkSchedule({ deliverAt, expiresAt }: RequestNotification, now: number): void {
+  const late = deliverAt !== null && deliverAt.getTime() < now - LATE_MS;
+  refuse(late, 'INVALID_SCHEDULE', 'deliverAt is more than five minutes in the past', 'deliverAt');
+  const from = Math.max(now, deliverAt?.getTime() ?? now);
+  const never = expiresAt !== null && expiresAt.getTime() <= from;
+  refuse(never, 'INVALID_SCHEDULE', 'expiresAt is not after the time of delivery', 'expiresAt');
+}
+
+/** The channels that the request is going to be tried on. */
+async function checkUser(
+  { log }: CommandContext,
+  tenant: string,
+  { userId, channels }: RequestNotification,
+): Promise<readonly Channel[]> {
+  const { stream, fold } = userAggregate(tenant, userId);
+  const user = fold(await log.read(stream));
+  if (user === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'userId');
+  const reachable = (channels ?? SUPPORTED).filter((channel) => hasAddress(user, channel));
+  const missing = `user ${userId} has no address for ${(channels ?? SUPPORTED).join(' or ')}`;
+  refuse(reachable.length === 0, 'USER_UNREACHABLE', missing, channels === null ? 'userId' : 'channels');
+  return reachable;
+}
+
+function hasAddress(user: UserState, channel: Channel): boolean {
+  return channel === 'EMAIL' && user.email !== null;
+}
+
+async function checkTemplate(
+  context: CommandContext,
+  tenant: string,
+  { template, data }: RequestNotification,
+  channels: readonly Channel[],
+): Promise<TemplateState | null> {
+  if (template === null) return null;
+  const { key, version } = template;
+  const found = await readTemplate(context, tenant, key, version);
+  if (found === null) {
+    const wanted = version === null ? key : `${key} version ${String(version)}`;
+    throw new DomainError('TEMPLATE_NOT_FOUND', `no template ${wanted}`, 'template');
+  }
+  for (const channel of channels) {
+    const problem = context.templates.tryRender(found.variants, channel, data ?? {});
+    if (problem !== null) throw templateError(problem);
+  }
+  return found;
+}
+
+const PROBLEM_CODES = {
+  'no-variant': 'TEMPLATE_NOT_FOUND',
+  'missing-variable': 'TEMPLATE_VARIABLE_MISSING',
+  unrenderable: 'TEMPLATE_UNRENDERABLE',
+} as const satisfies Record<RenderProblem['kind'], ErrorCode>;
+
+function templateError({ kind, variable, message }: RenderProblem): DomainError {
+  const field = kind === 'no-variant' ? 'template' : variable === null ? 'data' : `data.${variable}`;
+  return new DomainError(PROBLEM_CODES[kind], message, field);
+}

@@ -1,0 +1,56 @@
+import type { Caller } from './commands.ts';
+import type { Metadata } from '../events/event.ts';
+import { metadata } from '../events/metadata.ts';
+import type { TemplateVariant } from '../events/templates.ts';
+import type { Channel } from '../events/event.ts';
+import type { Ids } from '../ids.ts';
+import type { EventLog } from '../ports/event-log/event-log.ts';
+
+/** What the commands are given by the composition root. */
+export interface CommandContext {
+  readonly log: EventLog;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly ids: Ids;
+  readonly keys: Keys;
+  readonly templates: TemplateEngine;
+}
+
+/** Everything that needs SECRET_KEY. */
+export interface Keys {
+  /** Keyed hash for telling whether two inputs are the same without keeping either. */
+  readonly inputHash: (input: unknown) => string;
+  readonly secretHash: (appKey: string, appSecret: string) => string;
+  /** Compares in constant time. */
+  readonly sameHash: (a: string, b: string) => boolean;
+  readonly newCredentials: () => { readonly appKey: string; readonly appSecret: string };
+}
+
+/** What a decision asks of the template language. */
+export interface TemplateEngine {
+  /** Null when the variant is usable. */
+  readonly check: (variant: TemplateVariant) => TemplateProblem | null;
+  /** Whether the variant for this channel can be rendered with this data; null when it can. */
+  readonly tryRender: (
+    variants: readonly TemplateVariant[],
+    channel: Channel,
+    data: Readonly<Record<string, unknown>>,
+  ) => RenderProblem | null;
+}
+
+export interface TemplateProblem {
+  readonly field: 'title' | 'body' | 'html';
+  readonly message: string;
+}
+
+export interface RenderProblem {
+  readonly kind: 'no-variant' | 'missing-variable' | 'unrenderable';
+  readonly variable: string | null;
+  readonly message: string;
+}
+
+/** For the first event of a chain: the request itself is the cause. */
+export function requestMetadata(caller: Caller, now: number): Metadata {
+  const { tenant, correlationId } = caller;
+  return metadata({ tenant, correlationId, causationId: correlationId }, now);
+}

@@ -1,0 +1,55 @@
+import type { Claim, ClaimRequest } from './claim-delivery.ts';
+import { claimDelivery } from './claim-delivery.ts';
+import type { CommandContext } from './context.ts';
+import type { DeliveryPolicy } from './delivery-policy.ts';
+import type { Draft } from './handle.ts';
+import { handle } from './handle.ts';
+import type { AttemptMade } from './record-outcome.ts';
+import { recordOutcome } from './record-outcome.ts';
+import { foldNotification } from '../events/fold.ts';
+import type { NotificationState } from '../events/notification.ts';
+import { streamOf } from '../ids.ts';
+
+type DeliveryContext = Pick<CommandContext, 'log' | 'now' | 'ids'>;
+
+export type ClaimResult =
+  | { readonly kind: 'claimed'; readonly attempt: number; readonly notification: NotificationState }
+  | { readonly kind: 'done'; readonly deadLettered: boolean }
+  | { readonly kind: 'later'; readonly afterMs: number }
+  | { readonly kind: 'foreign' };
+
+/** Claims one attempt in the notification's stream; of any number of callers at most one gets it. */
+export async function claim(context: DeliveryContext, request: ClaimRequest, policy: DeliveryPolicy): Promise<ClaimResult> {
+  let decided: Claim = { kind: 'foreign', drafts: [] };
+  const aggregate = { stream: streamOf.notification(request.notificationId), fold: foldNotification };
+  const { state } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (current) => {
+    decided = claimDelivery(current, request, policy, context.now());
+    return decided.drafts;
+  });
+  return resultOf(decided, state);
+}
+
+function resultOf(decided: Claim, state: NotificationState | null): ClaimResult {
+  if (decided.kind === 'done') return { kind: 'done', deadLettered: isDeadLettered(decided.drafts) };
+  if (decided.kind !== 'claimed') return decided;
+  if (state === null) throw new Error('a claim without a notification');
+  return { kind: 'claimed', attempt: decided.attempt, notification: state };
+}
+
+/** Records what became of an attempt, deciding again whenever somebody else was quicker. */
+export async function record(
+  context: DeliveryContext,
+  notificationId: string,
+  made: AttemptMade,
+  policy: DeliveryPolicy,
+): Promise<{ readonly deadLettered: boolean }> {
+  const aggregate = { stream: streamOf.notification(notificationId), fold: foldNotification };
+  const { appended } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (state) =>
+    recordOutcome(state, made, policy, context.now()),
+  );
+  return { deadLettered: appended.some(({ type }) => type === 'DeliveryDeadLettered') };
+}
+
+function isDeadLettered(drafts: readonly Draft[]): boolean {
+  return drafts.some(({ event }) => event.type === 'DeliveryDeadLettered');
+}

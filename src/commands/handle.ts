@@ -1,0 +1,66 @@
+import type { DomainEvent, Metadata } from '../events/event.ts';
+import { DomainError } from '../errors.ts';
+import type { EventLog, NewEvent, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
+import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
+
+/** What a decision wants recorded. */
+export interface Draft<E extends DomainEvent = DomainEvent> {
+  readonly event: E;
+  readonly metadata: Metadata;
+}
+
+export interface Aggregate<S> {
+  readonly stream: string;
+  readonly fold: (events: readonly RecordedEvent[]) => S | null;
+}
+
+export interface Handled<S> {
+  /** Before the drafts were appended. */
+  readonly state: S | null;
+  /** Of the stream afterwards. */
+  readonly version: number;
+  /** Of the last event of the stream, null when there is none. */
+  readonly position: Position | null;
+  readonly appended: readonly NewEvent[];
+}
+
+/** How often a decision is made again because somebody else was quicker. */
+const ATTEMPTS = 10;
+
+/**
+ * Reads, folds, decides, appends at the version it read. When somebody else was quicker it decides again on what is
+ * there now, under new event ids: reused ids would let two callers both believe that they had won.
+ *
+ * @throws DomainError CONFLICT when others were quicker ten times in a row; whatever `decide` throws.
+ */
+export async function handle<S>(
+  { log, newId }: { readonly log: EventLog; readonly newId: () => string },
+  { stream, fold }: Aggregate<S>,
+  decide: (state: S | null) => readonly Draft[],
+): Promise<Handled<S>> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const past = await log.read(stream);
+    const state = fold(past);
+    const appended = decide(state).map(({ event, metadata }) => ({ id: newId(), ...event, metadata }));
+    if (appended.length === 0) {
+      return { state, version: past.at(-1)?.version ?? 0, position: past.at(-1)?.position ?? null, appended };
+    }
+    const answer = await appendUnlessConflict(log, stream, appended, past.at(-1)?.version ?? 0);
+    if (answer !== null) return { state, ...answer, appended };
+  }
+  throw new DomainError('CONFLICT', 'somebody else kept changing the same thing; try again');
+}
+
+async function appendUnlessConflict(
+  log: EventLog,
+  stream: string,
+  events: readonly NewEvent[],
+  version: number,
+): Promise<{ readonly version: number; readonly position: Position } | null> {
+  try {
+    return await log.append(stream, events, version);
+  } catch (error) {
+    if (error instanceof WrongExpectedVersion) return null;
+    throw error;
+  }
+}

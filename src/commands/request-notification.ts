@@ -1,0 +1,142 @@
+import type { Caller, Requested, RequestNotification } from './commands.ts';
+import type { CommandContext } from './context.ts';
+import { requestMetadata } from './context.ts';
+import { checkRequest, pinTemplate } from './check-request.ts';
+import { notificationView } from './notification-view.ts';
+import { hasControlCharacter, refuse } from './validation.ts';
+import { DomainError } from '../errors.ts';
+import { foldNotification } from '../events/fold.ts';
+import type { NotificationContext } from '../events/event.ts';
+import type { NotificationRequested } from '../events/notifications.ts';
+import { keyedNotificationId, streamOf } from '../ids.ts';
+import type { NewEvent, RecordedEvent } from '../ports/event-log/event-log.ts';
+import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
+
+const MAX_ITEMS = 1_000;
+
+/**
+ * Accepts a request: once this resolves, it is durable. With an idempotency key the same input gets the first answer
+ * again, for as long as the log is kept; only a new request is checked against the rules.
+ */
+export async function requestNotification(
+  context: CommandContext,
+  caller: Caller,
+  input: RequestNotification,
+): Promise<Requested> {
+  const { idempotencyKey } = input;
+  const inputHash = hashInput(context, input);
+  if (idempotencyKey === null) return accept(context, caller, input, { id: context.ids.ordered(), inputHash });
+  checkKey(idempotencyKey);
+  const id = keyedNotificationId(caller.tenant, idempotencyKey);
+  const first = await context.log.read(streamOf.notification(id));
+  if (first.length > 0) return replay(context, first, inputHash);
+  return accept(context, caller, input, { id, inputHash });
+}
+
+/** One result an item, in order; what one item meets does not touch the others. A fault of the log fails the whole call: which items were accepted, the same call with the same keys tells. */
+export async function requestNotifications(
+  context: CommandContext,
+  caller: Caller,
+  inputs: readonly RequestNotification[],
+): Promise<readonly (Requested | DomainError)[]> {
+  const tooMany = `${String(inputs.length)} items, more than ${String(MAX_ITEMS)}`;
+  refuse(inputs.length > MAX_ITEMS, 'TOO_MANY_ITEMS', tooMany, 'inputs');
+  return Promise.all(inputs.map((input) => requestNotification(context, caller, input).catch(refusal)));
+}
+
+function refusal(error: unknown): DomainError {
+  if (error instanceof DomainError) return error;
+  throw error;
+}
+
+interface Accepted {
+  readonly id: string;
+  readonly inputHash: string;
+}
+
+async function accept(
+  context: CommandContext,
+  caller: Caller,
+  input: RequestNotification,
+  { id, inputHash }: Accepted,
+): Promise<Requested> {
+  const now = context.now();
+  const template = await checkRequest(context, caller.tenant, input, now);
+  const data = toEvent(input, pinTemplate(template), inputHash, now);
+  const event = newEvent(context, caller, { id, data, now });
+  const stream = streamOf.notification(id);
+  try {
+    const { version, position } = await context.log.append(stream, [event], 0);
+    return answer(context, [{ ...event, stream, version, position }], false);
+  } catch (error) {
+    if (!(error instanceof WrongExpectedVersion)) throw error;
+    return replay(context, await context.log.read(stream), inputHash);
+  }
+}
+
+function newEvent(
+  { ids }: CommandContext,
+  caller: Caller,
+  { id, data, now }: { readonly id: string; readonly data: NotificationRequested; readonly now: number },
+): NewEvent {
+  const { userId, category, lane, campaign, template } = data;
+  const requestedAt = new Date(now).toISOString();
+  const notification: NotificationContext = { id, userId, requestedAt, category, lane, campaign, template };
+  const metadata = { ...requestMetadata(caller, now), notification };
+  return { id: ids.random(), type: 'NotificationRequested', data, metadata };
+}
+
+function toEvent(
+  input: RequestNotification,
+  template: NotificationRequested['template'],
+  inputHash: string,
+  now: number,
+): NotificationRequested {
+  const { userId, channels, content, data, category, lane, campaign, deliverAt, expiresAt } = input;
+  return {
+    userId,
+    channels: channels === null ? null : [...new Set(channels)],
+    content,
+    template,
+    data,
+    category,
+    lane,
+    campaign,
+    deliverAt: deliverAt !== null && deliverAt.getTime() > now ? deliverAt.toISOString() : null,
+    expiresAt: expiresAt?.toISOString() ?? null,
+    inputHash,
+  };
+}
+
+function replay(context: CommandContext, events: readonly RecordedEvent[], inputHash: string): Requested {
+  const state = foldNotification(events);
+  if (!context.keys.sameHash(state?.request.inputHash ?? '', inputHash)) {
+    throw new DomainError('IDEMPOTENCY_CONFLICT', 'the idempotency key was used before with another input', 'idempotencyKey');
+  }
+  return answer(context, events, true);
+}
+
+function answer(context: CommandContext, events: readonly RecordedEvent[], replayed: boolean): Requested {
+  const notification = notificationView(context.log, events);
+  const cursor = notification?.timeline.at(-1)?.cursor;
+  if (notification === null || cursor === undefined) throw new Error('a notification without a request');
+  return { notification, cursor, replayed };
+}
+
+function checkKey(key: string): void {
+  const bad = key.length === 0 || key.length > 255 || hasControlCharacter(key);
+  refuse(bad, 'INVALID_INPUT', 'idempotencyKey has 1 to 255 characters, none of them a control character', 'idempotencyKey');
+}
+
+const MAX_NESTING = 32;
+
+/** Of the input as it was sent. Deep nesting is refused first: whoever walks the input later may then recurse. */
+function hashInput({ keys }: CommandContext, { asSent }: RequestNotification): string {
+  refuse(nestsDeeper(asSent, MAX_NESTING), 'INVALID_INPUT', `data nests over ${String(MAX_NESTING)} levels deep`, 'data');
+  return keys.inputHash(asSent);
+}
+
+function nestsDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((each) => nestsDeeper(each, levels - 1));
+}

@@ -1,0 +1,84 @@
+import type { Caller, RegisterUser, SetPreference } from './commands.ts';
+import type { CommandContext } from './context.ts';
+import { requestMetadata } from './context.ts';
+import type { Aggregate, Draft } from './handle.ts';
+import { handle } from './handle.ts';
+import { isLocale, isPhoneNumber, isTimeZone, refuse, requireText } from './validation.ts';
+import { DomainError } from '../errors.ts';
+import { isEmailAddress } from '../events/address.ts';
+import type { Metadata } from '../events/event.ts';
+import { foldUser } from '../events/fold.ts';
+import type { Contact, UserEvent, UserState } from '../events/users.ts';
+import { evolveUser } from '../events/users.ts';
+import { streamOf } from '../ids.ts';
+
+export async function registerUser(context: CommandContext, caller: Caller, input: RegisterUser): Promise<UserState> {
+  checkContact(input);
+  return change(context, caller, input.id, (state) => contactEvents(state, input));
+}
+
+export async function setPreference(context: CommandContext, caller: Caller, input: SetPreference): Promise<UserState> {
+  const { userId, channel, category, optIn } = input;
+  if (category !== null) requireText(category, 'category', MAX_CATEGORY);
+  return change(context, caller, userId, (state) => {
+    if (state === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'userId');
+    const same = state.preferences.some((each) => each.channel === channel && each.category === category && each.optIn === optIn);
+    return same ? [] : [{ type: 'PreferenceSet', data: { channel, category, optIn } }];
+  });
+}
+
+export const MAX_CATEGORY = 100;
+
+export function userAggregate(tenant: string, userId: string): Aggregate<UserState> {
+  return { stream: streamOf.user(tenant, userId), fold: foldUser };
+}
+
+async function change(
+  context: CommandContext,
+  caller: Caller,
+  userId: string,
+  decide: (state: UserState | null) => readonly UserEvent[],
+): Promise<UserState> {
+  const metadata = requestMetadata(caller, context.now());
+  let after: UserState | null = null;
+  await handle({ log: context.log, newId: context.ids.random }, userAggregate(caller.tenant, userId), (state) => {
+    const events = decide(state);
+    after = events.reduce<UserState | null>((each, event) => evolveUser(each, event, caller.tenant), state);
+    return events.map((event) => draft(event, metadata));
+  });
+  if (after === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'id');
+  return after;
+}
+
+function draft(event: UserEvent, metadata: Metadata): Draft {
+  return { event, metadata };
+}
+
+/** A field left out stays, null removes it; nothing is recorded when nothing changes. */
+function contactEvents(state: UserState | null, input: RegisterUser): readonly UserEvent[] {
+  const given = contactOf(input);
+  if (state === null) {
+    const nothing: Contact = { email: null, phone: null, locale: null, timeZone: null };
+    return [{ type: 'UserRegistered', data: { userId: input.id, ...nothing, ...given } }];
+  }
+  const changed = Object.entries(given).filter(([field, value]) => state[field as keyof Contact] !== value);
+  return changed.length === 0 ? [] : [{ type: 'ContactChanged', data: Object.fromEntries(changed) }];
+}
+
+function contactOf({ email, phone, locale, timeZone }: RegisterUser): Partial<Contact> {
+  return {
+    ...(email !== undefined && { email }),
+    ...(phone !== undefined && { phone }),
+    ...(locale !== undefined && { locale }),
+    ...(timeZone !== undefined && { timeZone }),
+  };
+}
+
+function checkContact({ id, email, phone, locale, timeZone }: RegisterUser): void {
+  requireText(id, 'id', 255);
+  const bad = <T>(value: T | null | undefined, good: (value: T) => boolean): boolean => value != null && !good(value);
+  refuse(bad(email, isEmailAddress), 'INVALID_EMAIL', 'email is not exactly one plain e-mail address', 'email');
+  refuse(bad(phone, isPhoneNumber), 'INVALID_PHONE', 'phone is not in E.164 form, for example +12025550123', 'phone');
+  refuse(bad(locale, isLocale), 'INVALID_INPUT', 'locale is not a BCP 47 language tag, for example pt-BR', 'locale');
+  refuse(bad(timeZone, isTimeZone), 'INVALID_INPUT', 'timeZone is not an IANA name, for example Europe/Berlin', 'timeZone');
+}

@@ -1,0 +1,40 @@
+import type { ErrorCode } from '../errors.ts';
+import { DomainError } from '../errors.ts';
+
+/** Refuses text that is empty, longer than `max` characters, or holds control characters. */
+export function requireText(value: string, field: string, max: number): void {
+  if (value.trim() === '') throw new DomainError('INVALID_INPUT', `${field} is empty`, field);
+  if (value.length > max) throw new DomainError('INVALID_INPUT', `${field} is over ${String(max)} characters`, field);
+  if (hasControlCharacter(value)) throw new DomainError('INVALID_INPUT', `${field} holds a control character`, field);
+}
+
+export function refuse(condition: boolean, code: ErrorCode, message: string, field: string | null): void {
+  if (condition) throw new DomainError(code, message, field);
+}
+
+export function hasControlCharacter(value: string): boolean {
+  return /\p{Cc}/u.test(value);
+}
+
+/** E.164: a plus sign and up to fifteen digits, the first not zero. */
+export function isPhoneNumber(value: string): boolean {
+  return /^\+[1-9]\d{5,14}$/.test(value);
+}
+
+/** BCP 47. */
+export function isLocale(value: string): boolean {
+  try {
+    return Intl.getCanonicalLocales(value).length === 1;
+  } catch {
+    return false;
+  }
+}
+
+/** A name of the IANA time zone database, as this runtime knows it. */
+export function isTimeZone(value: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: value }).resolvedOptions().timeZone !== '' && /^[A-Za-z]/.test(value);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,36 @@
+import type { DeliveryContext, Metadata, NotificationContext } from './event.ts';
+import { SCHEMA_VERSION } from './event.ts';
+import type { DeliveryState, NotificationState } from './notification.ts';
+
+export interface Origin {
+  readonly tenant: string;
+  readonly correlationId: string;
+  readonly causationId: string;
+}
+
+export function metadata(origin: Origin, now: number): Metadata {
+  const { tenant, correlationId, causationId } = origin;
+  return { schemaVersion: SCHEMA_VERSION, tenant, occurredAt: new Date(now).toISOString(), correlationId, causationId };
+}
+
+/** For an event that follows from what is already in the notification's stream. */
+export function notificationMetadata(state: NotificationState, now: number): Metadata {
+  const { tenant, correlationId, lastEventId } = state;
+  const origin = { tenant, correlationId, causationId: lastEventId };
+  return { ...metadata(origin, now), notification: contextOf(state) };
+}
+
+export function deliveryMetadata(
+  state: NotificationState,
+  delivery: Pick<DeliveryState, 'id' | 'channel'>,
+  provider: string | null,
+  now: number,
+): Metadata {
+  const context: DeliveryContext = { id: delivery.id, channel: delivery.channel, provider };
+  return { ...notificationMetadata(state, now), delivery: context };
+}
+
+function contextOf({ id, request, requestedAt }: NotificationState): NotificationContext {
+  const { userId, category, lane, campaign, template } = request;
+  return { id, userId, requestedAt, category, lane, campaign, template };
+}

@@ -1,0 +1,40 @@
+import { v4, v5, v7, validate } from 'uuid';
+
+/** Source of names. Random ones are injected so that tests can choose them. */
+export interface Ids {
+  /** For events and requests: random, nothing can be read off it. */
+  readonly random: () => string;
+  /** For notifications without an idempotency key: sorts by time. */
+  readonly ordered: () => string;
+}
+
+export const systemIds: Ids = { random: v4, ordered: v7 };
+
+const NAMESPACE = '5b1f2f0e-6f0c-4f57-9d0a-6c1b7c4f2a11';
+
+/** UUIDv5 over the length-prefixed parts: the same parts give the same id for ever, and ('a','bc') is not ('ab','c'). */
+export function derivedId(...parts: readonly string[]): string {
+  return v5(parts.map((part) => `${String(Buffer.byteLength(part))}:${part}`).join(''), NAMESPACE);
+}
+
+export function keyedNotificationId(tenant: string, idempotencyKey: string): string {
+  return derivedId('notification', tenant, idempotencyKey);
+}
+
+/** The same delivery gets the same id in every layer and on every attempt. */
+export function deliveryId(notificationId: string, channel: string, address: string | null): string {
+  return derivedId('delivery', notificationId, channel, address ?? '');
+}
+
+/** Whether a text from outside can be the id of a notification at all. */
+export function isNotificationId(text: string): boolean {
+  return validate(text) && text === text.toLowerCase();
+}
+
+/** Ids from outside never shape a stream name: they could be long, hostile or another tenant's. */
+export const streamOf = {
+  notification: (id: string): string => `notification-${id}`,
+  user: (tenant: string, userId: string): string => `user-${derivedId('user', tenant, userId)}`,
+  template: (tenant: string, key: string): string => `template-${derivedId('template', tenant, key)}`,
+  client: (appKey: string): string => `client-${derivedId('client', appKey)}`,
+} as const;

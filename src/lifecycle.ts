@@ -1,0 +1,49 @@
+/** Something that runs: what its users need, and how to end it. Holders of `value` never see `stop`. */
+export interface Started<T> {
+  readonly value: T;
+  /** Ends it and waits for what is in flight. Called once. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Opened things in the order of opening; closes them last in, first out. */
+export interface Scope {
+  /** Takes charge of `started` and hands out its value. */
+  readonly use: <T>(started: Started<T>) => T;
+  /** Stops everything, never half-way: a failing stop does not keep the others open. Rethrows the first error. */
+  readonly stop: () => Promise<void>;
+}
+
+export function openScope(): Scope {
+  const stops: (() => Promise<void>)[] = [];
+  let stopping: Promise<void> | undefined;
+  return {
+    use: ({ value, stop }) => {
+      stops.push(stop);
+      return value;
+    },
+    stop: () => (stopping ??= stopAll(stops.toReversed())),
+  };
+}
+
+/** Runs `open` in a scope: when it throws, what was opened so far is closed again before the error goes on. */
+export async function start<T>(open: (scope: Scope) => Promise<T>): Promise<Started<T>> {
+  const scope = openScope();
+  try {
+    return { value: await open(scope), stop: scope.stop };
+  } catch (error) {
+    await scope.stop().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function stopAll(stops: readonly (() => Promise<void>)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const stop of stops) {
+    try {
+      await stop();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}

@@ -1,0 +1,168 @@
+import type { Changes } from './changes.ts';
+import { decode } from '../events/codec.ts';
+import type { Lane } from '../events/event.ts';
+import type { Decision } from '../events/notifications.ts';
+import type { NotificationType, QueueName } from '../ports/broker/broker.ts';
+import { queueFor } from '../ports/broker/broker.ts';
+import type { RecordedEvent } from '../ports/event-log/event-log.ts';
+import type { Key, State } from '../ports/state/state.ts';
+
+/**
+ * The open deliveries, by due time and by whether their next job was published:
+ * `delivery/<id>` holds the entry, and exactly one of `due/<queue>/<due>/<id>` (to be published) and
+ * `fed/<session>/<queue>/<fedAt>/<id>` (published, not claimed yet) points to it.
+ */
+export interface Entry {
+  readonly tenant: string;
+  readonly notificationId: string;
+  readonly deliveryId: string;
+  readonly queue: QueueName;
+  /** The attempt that the next job asks for. */
+  readonly attempt: number;
+  readonly due: number;
+  readonly expires: number | null;
+  /** When and in which session of the broker the job was published; null while it is not. */
+  readonly fedAt: number | null;
+  readonly session: string | null;
+  /** How often it was published again on suspicion. */
+  readonly refeeds: number;
+}
+
+/** Folds one event into the index: a routing opens deliveries, an attempt or a failure sets the next due time, an ending closes. */
+export function foldDispatch(event: RecordedEvent, changes: Changes): void {
+  const decoded = decode(event);
+  switch (decoded.type) {
+    case 'NotificationRouted':
+      for (const decision of decoded.data.decisions) open(event, decision, decoded.data.expiresAt, changes);
+      return;
+    case 'DeliveryAttempted':
+      return schedule(decoded.data, decoded.data.claimUntil, changes);
+    case 'DeliveryRetryScheduled':
+      return schedule(decoded.data, decoded.data.retryAt, changes);
+    case 'DeliveryOutcomeUnknown':
+      if (decoded.data.retryAt !== null) schedule(decoded.data, decoded.data.retryAt, changes);
+      return;
+    case 'DeliverySent':
+    case 'DeliveryHeld':
+    case 'DeliveryRejected':
+    case 'DeliveryExpired':
+    case 'DeliveryCancelled':
+    case 'DeliveryDeadLettered':
+      return forget(changes, decoded.data.deliveryId);
+    default:
+  }
+}
+
+function open({ metadata }: RecordedEvent, decision: Decision, expiresAt: string | null, changes: Changes): void {
+  const { notification, tenant, occurredAt } = metadata;
+  if (notification === undefined) throw new Error('a routing that does not say of which notification');
+  if (decision.outcome !== 'QUEUE') return;
+  put(changes, {
+    tenant,
+    notificationId: notification.id,
+    deliveryId: decision.deliveryId,
+    queue: queueOf(decision, notification.lane),
+    attempt: 1,
+    due: Date.parse(occurredAt),
+    expires: expiresAt === null ? null : Date.parse(expiresAt),
+    fedAt: null,
+    session: null,
+    refeeds: 0,
+  });
+}
+
+/** The attempt after this one is due then. Nothing when the delivery has ended in the meantime. */
+function schedule(
+  { deliveryId, attempt }: { readonly deliveryId: string; readonly attempt: number },
+  due: string,
+  changes: Changes,
+): void {
+  const entry = read(changes, deliveryId);
+  if (entry === null || attempt + 1 < entry.attempt) return;
+  drop(changes, entry);
+  put(changes, { ...entry, attempt: attempt + 1, due: Date.parse(due), fedAt: null, session: null, refeeds: 0 });
+}
+
+export function forget(changes: Changes, deliveryId: string): void {
+  const entry = read(changes, deliveryId);
+  if (entry !== null) drop(changes, entry);
+}
+
+/** Marks a published job, unless the delivery has moved on since it was listed. */
+export function markFed(changes: Changes, listed: Entry, session: string, fedAt: number): void {
+  const entry = read(changes, listed.deliveryId);
+  if (entry?.attempt !== listed.attempt || entry.due !== listed.due || entry.fedAt !== null) return;
+  drop(changes, entry);
+  put(changes, { ...entry, fedAt, session });
+}
+
+/** Back among those to be published. */
+export function moveToDue(changes: Changes, entry: Entry): void {
+  drop(changes, entry);
+  put(changes, { ...entry, fedAt: null, session: null });
+}
+
+/** What is due by `now` and not published, longest due first. */
+export function dueEntries(state: State, queue: QueueName, now: number, limit: number): readonly Entry[] {
+  return entriesOf(state, state.list(['due', queue], { to: ['due', queue, now + 1], limit }));
+}
+
+/** When the first entry that is still to come is due; null when there is none. */
+export function nextDue(state: State, queue: QueueName, now: number): number | null {
+  const [first] = state.list(['due', queue], { from: ['due', queue, now + 1], limit: 1 });
+  const due = first?.[0][2];
+  return typeof due === 'number' ? due : null;
+}
+
+/** Published in this session of the broker before a time, longest ago first. */
+export function fedBefore(
+  state: State,
+  { session, queue, before }: { readonly session: string; readonly queue: QueueName; readonly before: number },
+  limit: number,
+): readonly Entry[] {
+  return entriesOf(state, state.list(['fed', session, queue], { to: ['fed', session, queue, before], limit }));
+}
+
+/** Published in any other session of the broker than this one. */
+export function fedInOtherSessions(state: State, session: string, limit: number): readonly Entry[] {
+  const earlier = state.list(['fed'], { to: ['fed', session], limit });
+  const later = state.list(['fed'], { from: ['fed', `${session} `], limit });
+  return entriesOf(state, [...earlier, ...later]);
+}
+
+function entriesOf(state: State, pointers: readonly (readonly [Key, unknown])[]): readonly Entry[] {
+  return pointers.map(([, id]) => state.get(['delivery', String(id)]) as Entry | undefined).filter((each) => each !== undefined);
+}
+
+function read(changes: Changes, deliveryId: string): Entry | null {
+  return (changes.get(['delivery', deliveryId]) as Entry | undefined) ?? null;
+}
+
+function put(changes: Changes, entry: Entry): void {
+  changes.put(['delivery', entry.deliveryId], entry);
+  changes.put(pointerTo(entry), entry.deliveryId);
+}
+
+function drop(changes: Changes, entry: Entry): void {
+  changes.del(['delivery', entry.deliveryId]);
+  changes.del(pointerTo(entry));
+}
+
+function pointerTo({ queue, due, fedAt, session, deliveryId }: Entry): Key {
+  return fedAt === null ? ['due', queue, due, deliveryId] : ['fed', session ?? '', queue, fedAt, deliveryId];
+}
+
+function queueOf({ channel, platform }: Decision, lane: Lane): QueueName {
+  return queueFor(typeOf(channel, platform), lane);
+}
+
+function typeOf(channel: Decision['channel'], platform: Decision['platform']): NotificationType {
+  switch (channel) {
+    case 'EMAIL':
+      return 'email';
+    case 'SMS':
+      return 'sms';
+    case 'PUSH':
+      return platform === 'IOS' ? 'push.ios' : platform === 'ANDROID' ? 'push.android' : 'push.web';
+  }
+}

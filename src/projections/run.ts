@@ -1,0 +1,182 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Changes } from './changes.ts';
+import { applyChange, changesTo } from './changes.ts';
+import type { Started } from '../lifecycle.ts';
+import type { Log } from '../log.ts';
+import type { EventBatch, EventFilter, EventLog, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
+import { START } from '../ports/event-log/event-log.ts';
+import type { State } from '../ports/state/state.ts';
+
+/** Something derived from the log, with local state that holds its own checkpoint. */
+export interface Projection {
+  readonly name: string;
+  readonly filter: EventFilter;
+  readonly state: State;
+  /** Folds one event into `changes`. Synchronous and without other effects: a throw means that it cannot deal with this event. */
+  readonly fold: (event: RecordedEvent, changes: Changes) => void;
+  /** Called after each commit; `live` once the end of the log was reached. Must not throw. */
+  readonly committed: (live: boolean) => void;
+}
+
+export interface ProjectionStatus {
+  readonly name: string;
+  readonly position: Position;
+  /** Whether the end of the log has been reached since the start. */
+  readonly live: boolean;
+  /** Events that it could not deal with and went past, since its state was made. */
+  readonly parked: number;
+}
+
+export interface RunOptions {
+  readonly log: EventLog;
+  readonly logger: Log;
+  /** One writer at a time: commits of this projection's other parts run under it too. */
+  readonly exclusive: Exclusive;
+  /** The subscription is restarted when it brings nothing for this long while the log has moved on; milliseconds. */
+  readonly stallMs?: number;
+  /** Pause before a failed subscription or commit is tried again; milliseconds. */
+  readonly pauseMs?: number;
+}
+
+export type Exclusive = <T>(task: () => Promise<T>) => Promise<T>;
+
+/** Runs one task after the other, in order of arrival. */
+export function exclusive(): Exclusive {
+  let last: Promise<unknown> = Promise.resolve();
+  return (task) => {
+    const next = last.then(task, task);
+    last = next.catch(() => undefined);
+    return next;
+  };
+}
+
+const CHECKPOINT = ['checkpoint'] as const;
+const FOLD_TRIES = 3;
+
+/** What one run of a projection keeps in memory. */
+interface Run {
+  readonly projection: Projection;
+  readonly options: RunOptions;
+  readonly stopping: AbortSignal;
+  live: boolean;
+  parked: number;
+  /** Batches handled; tells the watchdog whether anything moved. */
+  handled: number;
+  busy: boolean;
+}
+
+/**
+ * Follows the log from the state's own checkpoint, which is committed together with what was folded: after a crash it
+ * goes on exactly there. Never gives up: a subscription that fails, ends or stalls is opened again from the checkpoint,
+ * a failing commit is repeated. An event that cannot be folded three times in a row is parked, reported and passed.
+ */
+export function runProjection(projection: Projection, options: RunOptions): Started<() => ProjectionStatus> {
+  const stopping = new AbortController();
+  const parked = projection.state.list(['parked']).length;
+  const run: Run = { projection, options, stopping: stopping.signal, live: false, parked, handled: 0, busy: false };
+  const ended = follow(run);
+  return {
+    value: () => ({ name: projection.name, position: checkpointOf(projection), live: run.live, parked: run.parked }),
+    stop: async () => {
+      stopping.abort();
+      await ended;
+    },
+  };
+}
+
+async function follow(run: Run): Promise<void> {
+  const { projection, options, stopping } = run;
+  while (!stopping.aborted) {
+    const attempt = new AbortController();
+    const watch = setInterval(() => void restartWhenStalled(run, attempt), options.stallMs ?? 30_000);
+    try {
+      const signal = AbortSignal.any([stopping, attempt.signal]);
+      const batches = options.log.subscribe(checkpointOf(projection), projection.filter, signal);
+      for await (const batch of batches) await apply(run, batch);
+      if (!stopping.aborted) options.logger.warn({ projection: projection.name }, 'subscription ended; opening it again');
+    } catch (error) {
+      options.logger.error({ projection: projection.name, err: error }, 'subscription failed; opening it again');
+    } finally {
+      clearInterval(watch);
+    }
+    await pause(run);
+  }
+}
+
+/** A subscription can die without a word: then the log's head moves on and nothing arrives. */
+async function restartWhenStalled(run: Run, attempt: AbortController): Promise<void> {
+  const { options, projection } = run;
+  const before = run.handled;
+  try {
+    const head = await options.log.head();
+    await pause(run);
+    const stalled = !run.busy && run.handled === before && checkpointOf(projection) < head;
+    if (!stalled || attempt.signal.aborted || run.stopping.aborted) return;
+    options.logger.error({ projection: projection.name }, 'no progress while the log moves on; opening the subscription again');
+    attempt.abort();
+  } catch (error) {
+    options.logger.warn({ projection: projection.name, err: error }, 'the log did not say where it ends');
+  }
+}
+
+async function apply(run: Run, batch: EventBatch): Promise<void> {
+  const { projection, options } = run;
+  run.busy = true;
+  try {
+    await options.exclusive(async () => {
+      const changes = changesTo(projection.state);
+      for (const event of batch.events) foldOrPark(run, event, changes);
+      changes.put(CHECKPOINT, batch.position);
+      await commitSurely(run, changes);
+    });
+    run.live ||= batch.live;
+    run.handled += 1;
+  } finally {
+    run.busy = false;
+  }
+  projection.committed(run.live);
+}
+
+function foldOrPark(run: Run, event: RecordedEvent, changes: Changes): void {
+  for (let attempt = 1; attempt <= FOLD_TRIES; attempt += 1) {
+    const trial = changesTo({ get: changes.get, list: run.projection.state.list, commit: () => Promise.resolve() });
+    try {
+      run.projection.fold(event, trial);
+      for (const change of trial.list()) applyChange(changes, change);
+      return;
+    } catch (error) {
+      if (attempt === FOLD_TRIES) park(run, { event, error }, changes);
+    }
+  }
+}
+
+function park(run: Run, { event, error }: { event: RecordedEvent; error: unknown }, changes: Changes): void {
+  const { projection, options } = run;
+  const { position, stream, type, id } = event;
+  changes.put(['parked', position], { stream, type, id, error: String(error) });
+  run.parked += 1;
+  options.logger.error({ projection: projection.name, stream, type, position, err: error }, 'parked an event that cannot be folded');
+}
+
+/** The state is local: what keeps it from committing, a full disk say, is waited out; the log is not read further meanwhile. */
+async function commitSurely(run: Run, changes: Changes): Promise<void> {
+  const { projection, options, stopping } = run;
+  for (;;) {
+    try {
+      await projection.state.commit(changes.list());
+      return;
+    } catch (error) {
+      if (stopping.aborted) throw error;
+      options.logger.error({ projection: projection.name, err: error }, 'local state cannot be committed; trying again');
+      await pause(run);
+    }
+  }
+}
+
+async function pause({ options, stopping }: Run): Promise<void> {
+  await delay(options.pauseMs ?? 1_000, undefined, { signal: stopping }).catch(() => undefined);
+}
+
+function checkpointOf({ state }: Projection): Position {
+  return (state.get(CHECKPOINT) as Position | undefined) ?? START;
+}

@@ -1,0 +1,42 @@
+export interface Wake {
+  /** Runs the task soon; however often it is asked meanwhile, once. */
+  readonly now: () => void;
+  /** Runs the task at this time (milliseconds since the epoch), or earlier when asked for earlier; null = not by itself. */
+  readonly at: (time: number | null) => void;
+  readonly stop: () => void;
+}
+
+/** setTimeout counts in 31 bits; what is further away is looked at again then. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** One task, one timer: asked from many sides, run once for all of them. */
+export function wakeAt(task: () => void): Wake {
+  let timer: NodeJS.Timeout | undefined;
+  let planned = Infinity;
+  let soon: NodeJS.Immediate | undefined;
+  const clear = (): void => {
+    clearTimeout(timer);
+    planned = Infinity;
+  };
+  const now = (): void => {
+    soon ??= setImmediate(() => {
+      soon = undefined;
+      clear();
+      task();
+    });
+  };
+  return {
+    now,
+    at: (time) => {
+      if (time === null || time >= planned) return;
+      clear();
+      planned = time;
+      const waitMs = Math.min(Math.max(time - Date.now(), 0), LONGEST_MS);
+      timer = setTimeout(now, waitMs);
+    },
+    stop: () => {
+      clear();
+      clearImmediate(soon);
+    },
+  };
+}

@@ -1,0 +1,33 @@
+import type { Channel, Lane } from '../events/event.ts';
+import type { Outcome } from '../events/outcome.ts';
+
+export type { Outcome };
+
+/** One message to one address, rendered; what a sender gets. */
+export interface Message {
+  readonly tenant: string;
+  readonly notificationId: string;
+  /** Also the identity that providers are given: the same for every attempt at this delivery. */
+  readonly deliveryId: string;
+  readonly channel: Channel;
+  readonly lane: Lane;
+  readonly address: string;
+  readonly title: string | null;
+  readonly body: string;
+  readonly html: string | null;
+  /** The page or deep link that the message leads to. */
+  readonly url: string | null;
+  /** When the request was accepted, RFC 3339; the date of the message, the same for every attempt. */
+  readonly requestedAt: string;
+}
+
+export interface Sender {
+  /** Name of the provider as it appears in deliveries, for example `smtp`. */
+  readonly provider: string;
+  readonly channel: Channel;
+  /**
+   * Hands the message to the provider once; never retries by itself. When `signal` aborts it settles at once:
+   * `unknown` if the message may have gone out, else `retry`.
+   */
+  readonly send: (message: Message, signal: AbortSignal) => Promise<Outcome>;
+}

@@ -1,0 +1,163 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Message, Outcome, Sender } from './outcome.ts';
+import type { Channel } from '../events/event.ts';
+import type { NotificationState } from '../events/notification.ts';
+import type { Content } from '../events/notifications.ts';
+import type { Started } from '../lifecycle.ts';
+import type { Log } from '../log.ts';
+import type { Broker, Job, NotificationType, Verdict } from '../ports/broker/broker.ts';
+
+/** What the worker records, handed to it by the composition root. */
+export interface Deliveries {
+  /** Claims the attempt that the job asks for, or says why not. */
+  readonly claim: (job: Job) => Promise<ClaimAnswer>;
+  /** Records what became of an attempt; answers whether the delivery was dead-lettered by it. Rejects when the log did not take it. */
+  readonly record: (job: Job, attempt: number, provider: string, outcome: Outcome) => Promise<{ deadLettered: boolean }>;
+}
+
+export type ClaimAnswer =
+  | { readonly kind: 'claimed'; readonly attempt: number; readonly notification: NotificationState }
+  | { readonly kind: 'done'; readonly deadLettered: boolean }
+  | { readonly kind: 'later'; readonly afterMs: number }
+  | { readonly kind: 'foreign' };
+
+/** Words for one recipient, or why there are none. */
+export type Composed =
+  | { readonly ok: true; readonly content: Content }
+  | { readonly ok: false; readonly message: string };
+
+export interface WorkerOptions {
+  readonly broker: Broker;
+  readonly type: NotificationType;
+  readonly sender: Sender;
+  readonly deliveries: Deliveries;
+  /** The content of the request, or its template rendered in the version pinned at the request. */
+  readonly compose: (notification: NotificationState, channel: Channel) => Promise<Composed>;
+  readonly logger: Log;
+  /** Sends in flight at once, over both lanes. */
+  readonly concurrency: number;
+  /** From taking the job to having recorded the outcome; milliseconds. Claims must hold longer. */
+  readonly timeLimitMs: number;
+  /** How long a stop waits for sends in flight before it cuts them off; milliseconds. */
+  readonly drainMs: number;
+}
+
+/** Kept back from the time limit for recording what became of the attempt; milliseconds. */
+const RECORD_MS = 2_000;
+/** How long a sender may take to settle once it was told to; milliseconds. */
+const SETTLE_MS = 500;
+/** Of the sends in flight, bulk gets at most this share: a transactional delivery finds a free place. */
+const BULK_SHARE = 0.75;
+
+/**
+ * Takes jobs of one notification type, claims each attempt in the log, calls the provider once, records the outcome in
+ * the log, and only then acknowledges the job. The only window in which a duplicate can arise lies between the
+ * provider's acceptance and the recording of it.
+ */
+export async function startWorker(options: WorkerOptions): Promise<Started<void>> {
+  const { broker, type, concurrency, timeLimitMs, drainMs } = options;
+  const bulk = Math.max(1, Math.floor(concurrency * BULK_SHARE));
+  const consumer = await broker.consume(
+    {
+      queues: [
+        { name: `${type}.transactional`, concurrency },
+        { name: `${type}.bulk`, concurrency: bulk },
+      ],
+      concurrency,
+      timeLimitMs,
+    },
+    (job, signal) => work(options, job, signal),
+  );
+  return { value: undefined, stop: () => consumer.stop(drainMs) };
+}
+
+async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Promise<Verdict> {
+  const { deliveries, sender, logger } = options;
+  const claim = await deliveries.claim(job);
+  switch (claim.kind) {
+    case 'done':
+      return claim.deadLettered ? { kind: 'dead', reason: 'CLAIM_RAN_OUT' } : { kind: 'ack' };
+    case 'later':
+      return { kind: 'retry', afterMs: claim.afterMs };
+    case 'foreign':
+      logger.error({ job }, 'a job for a delivery that the log does not know');
+      return { kind: 'dead', reason: 'UNKNOWN_DELIVERY' };
+    case 'claimed': {
+      const outcome = await attemptOnce(options, claim.notification, job, signal);
+      const { deadLettered } = await recordSurely(options, job, () => deliveries.record(job, claim.attempt, sender.provider, outcome));
+      if (!deadLettered) return { kind: 'ack' };
+      logger.error({ notification: job.notificationId, delivery: job.deliveryId, outcome }, 'dead-lettered a delivery');
+      return { kind: 'dead', reason: 'reason' in outcome ? outcome.reason : 'RETRIES_EXHAUSTED' };
+    }
+  }
+}
+
+async function attemptOnce(
+  options: WorkerOptions,
+  notification: NotificationState,
+  { deliveryId }: Job,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const composed = await options.compose(notification, options.sender.channel);
+  if (!composed.ok) return { kind: 'rejected', reason: 'RENDER_FAILED', raw: composed.message };
+  const message = messageFor(notification, deliveryId, composed.content);
+  if (message === null) return { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: 'no address' };
+  return send(options, message, signal);
+}
+
+/** Always settles in time, whatever the sender does: without its answer nobody knows whether the message went out. */
+async function send({ sender, timeLimitMs, logger }: WorkerOptions, message: Message, signal: AbortSignal): Promise<Outcome> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), timeLimitMs - RECORD_MS);
+  const cut = AbortSignal.any([signal, limit.signal]);
+  const done = new AbortController();
+  try {
+    return await Promise.race([sender.send(message, cut), noAnswer(cut, done.signal)]);
+  } catch (error) {
+    logger.error({ delivery: message.deliveryId, provider: sender.provider, err: error }, 'a sender threw; that is a bug');
+    return { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the sender failed' };
+  } finally {
+    clearTimeout(timer);
+    done.abort();
+  }
+}
+
+async function noAnswer(cut: AbortSignal, done: AbortSignal): Promise<Outcome> {
+  await new Promise<void>((resolve) => {
+    if (cut.aborted) resolve();
+    cut.addEventListener('abort', () => resolve(), { once: true, signal: done });
+  });
+  await delay(SETTLE_MS, undefined, { signal: done }).catch(() => undefined);
+  return { kind: 'unknown', reason: 'NO_ANSWER', raw: null };
+}
+
+/** Giving up turns a known outcome into a doubtful one, so it is tried for as long as the log may take to come back. */
+async function recordSurely<T>({ logger }: WorkerOptions, job: Job, record: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await record();
+    } catch (error) {
+      logger.error({ delivery: job.deliveryId, attempt, err: error }, 'an outcome could not be recorded');
+      if (attempt === RECORD_TRIES) throw error;
+      await delay(RECORD_PAUSE_MS * attempt);
+    }
+  }
+}
+
+const RECORD_TRIES = 5;
+const RECORD_PAUSE_MS = 100;
+
+function messageFor(notification: NotificationState, deliveryId: string, content: Content): Message | null {
+  const delivery = notification.deliveries.find(({ id }) => id === deliveryId);
+  if (delivery?.address == null) return null;
+  return {
+    tenant: notification.tenant,
+    notificationId: notification.id,
+    deliveryId,
+    channel: delivery.channel,
+    lane: notification.request.lane,
+    address: delivery.address,
+    ...content,
+    requestedAt: notification.requestedAt,
+  };
+}
