@@ -42,8 +42,8 @@ export interface WorkerOptions {
   readonly drainMs: number;
 }
 
-/** Kept back from the time limit for recording what became of the attempt; milliseconds. */
-const RECORD_MS = 2_000;
+/** Part of the time limit that is kept back for recording what became of the attempt. */
+const RECORD_SHARE = 0.1;
 /** How long a sender may take to settle once it was told to; milliseconds. */
 const SETTLE_MS = 500;
 /** Of the sends in flight, bulk gets at most this share: a transactional delivery finds a free place. */
@@ -108,7 +108,7 @@ async function attemptOnce(
 /** Always settles in time, whatever the sender does: without its answer nobody knows whether the message went out. */
 async function send({ sender, timeLimitMs, logger }: WorkerOptions, message: Message, signal: AbortSignal): Promise<Outcome> {
   const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(), timeLimitMs - RECORD_MS);
+  const timer = setTimeout(() => limit.abort(), timeLimitMs * (1 - RECORD_SHARE));
   const cut = AbortSignal.any([signal, limit.signal]);
   const done = new AbortController();
   try {

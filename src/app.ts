@@ -1,0 +1,141 @@
+import { join } from 'node:path';
+import { openApi } from './api/server.ts';
+import { seedBootstrapClient } from './bootstrap.ts';
+import { createCommands, createQueries } from './commands/create.ts';
+import type { CommandContext } from './commands/context.ts';
+import { claim, record } from './commands/deliveries.ts';
+import type { DeliveryPolicy } from './commands/delivery-policy.ts';
+import type { Config } from './config.ts';
+import { openDataDir } from './data-dir.ts';
+import { systemIds } from './ids.ts';
+import { newCredentials, openKeys } from './keys.ts';
+import { start, type Scope, type Started } from './lifecycle.ts';
+import type { Log } from './log.ts';
+import { QUEUES, type Broker } from './ports/broker/broker.ts';
+import { openBroker } from './ports/broker/open.ts';
+import { cursorOf } from './ports/event-log/cursor.ts';
+import type { EventLog } from './ports/event-log/event-log.ts';
+import { openEventLog } from './ports/event-log/open.ts';
+import { openLmdbState } from './ports/state/lmdb.ts';
+import type { StateStore } from './ports/state/state.ts';
+import { startDispatch } from './projections/dispatch.ts';
+import { startRoute } from './projections/route.ts';
+import type { ProjectionStatus } from './projections/run.ts';
+import { openOutbox, type Outbox } from './sandbox/outbox.ts';
+import { renderSandboxPage } from './sandbox/page.ts';
+import { openSandboxSmtp } from './sandbox/smtp.ts';
+import { composeWith } from './senders/compose.ts';
+import { openSmtpSender } from './senders/email-smtp.ts';
+import { liquidTemplates } from './senders/templates.ts';
+import { startWorker } from './senders/worker.ts';
+
+/** What a person needs who just started it. */
+export interface Running {
+  /** Where clients reach it. */
+  readonly url: string;
+  readonly appKey: string;
+  /** Null when it was given in the environment: who set it knows it. */
+  readonly appSecret: string | null;
+  /** Whether mail goes to the sandbox and not to people. */
+  readonly sandbox: boolean;
+}
+
+/** From taking an e-mail job to having recorded its outcome. */
+const EMAIL_LIMIT_MS = 20_000;
+/** By how much the clocks of two processes may differ. */
+const SKEW_MS = 5_000;
+const BUSY_MS = 5_000;
+/** All of a stop fits into ten seconds. */
+const API_DRAIN_MS = 1_500;
+const SENDER_DRAIN_MS = 6_000;
+
+/** Opens everything in the order in which a notification passes through it; closes in the opposite order. */
+export function startApp(config: Config, logger: Log): Promise<Started<Running>> {
+  return start(async (scope) => {
+    const dataDir = scope.use(await openDataDir(config.dataDir));
+    const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
+    const log = scope.use(await openEventLog(config.eventLog));
+    const states = scope.use(await openLmdbState(join(dataDir.path, 'state', log.id)));
+    const broker = scope.use(openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')));
+    const context = { log, now: Date.now, ids: systemIds, keys: openKeys(secretKey), templates: liquidTemplates };
+    const bootstrap = await seedBootstrapClient(context, config.bootstrap, dataDir);
+    const outbox = config.email.kind === 'sandbox' ? await openOutbox(states.open('outbox')) : null;
+    const projections = await startPipeline(scope, { config, logger, log, states, broker, context, outbox });
+    const api = scope.use(await openApi(apiOptions({ config, logger, log, broker, context, outbox, projections })));
+    return { url: api.url, ...bootstrap, sandbox: outbox !== null };
+  });
+}
+
+interface Parts {
+  readonly config: Config;
+  readonly logger: Log;
+  readonly log: EventLog;
+  readonly broker: Broker;
+  readonly context: CommandContext;
+  readonly outbox: Outbox | null;
+}
+
+type Projections = readonly (() => ProjectionStatus)[];
+
+async function startPipeline(scope: Scope, parts: Parts & { readonly states: StateStore }): Promise<Projections> {
+  const { config, logger, log, states, broker, context } = parts;
+  const { now, ids } = context;
+  const sender = scope.use(openSmtpSender(await emailOptions(scope, parts)));
+  const route = scope.use(startRoute({ log, state: states.open('route'), logger, ids, now }));
+  const dispatch = scope.use(await startDispatch({ log, state: states.open('dispatch'), broker, logger, now }));
+  const policy = deliveryPolicy(config);
+  const worker = await startWorker({
+    broker,
+    type: 'email',
+    sender,
+    deliveries: {
+      claim: (job) => claim(context, job, policy),
+      record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
+        record(context, notificationId, { deliveryId, attempt, provider, outcome }, policy),
+    },
+    compose: composeWith(log),
+    logger,
+    concurrency: config.emailConcurrency,
+    timeLimitMs: EMAIL_LIMIT_MS,
+    drainMs: SENDER_DRAIN_MS,
+  });
+  scope.use(worker);
+  return [route, dispatch];
+}
+
+function deliveryPolicy({ retryScheduleMs, doubtPolicy }: Config): DeliveryPolicy {
+  return { retryDelaysMs: retryScheduleMs, doubt: doubtPolicy, claimMs: EMAIL_LIMIT_MS + SKEW_MS, busyMs: BUSY_MS };
+}
+
+async function emailOptions(scope: Scope, { config, outbox }: Parts): Promise<Parameters<typeof openSmtpSender>[0]> {
+  const connections = config.emailConcurrency;
+  if (config.email.kind === 'smtp') return { url: config.email.url, from: config.email.from, connections };
+  if (outbox === null) throw new Error('a sandbox without an outbox');
+  const { url } = scope.use(await openSandboxSmtp(outbox));
+  return { url, from: 'Heliograph <no-reply@heliograph.localhost>', connections };
+}
+
+function apiOptions(parts: Parts & { readonly projections: Projections }): Parameters<typeof openApi>[0] {
+  const { config, logger, log, broker, context, outbox, projections } = parts;
+  return {
+    host: config.host,
+    port: config.port,
+    publicUrl: config.publicUrl,
+    development: config.development,
+    commands: createCommands(context),
+    queries: createQueries(context),
+    queues: () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await broker.depth(name)) }))),
+    head: async () => cursorOf(log, await log.head()),
+    ready: () => readiness(projections),
+    outbox: outbox === null ? null : (filter) => outbox.list(filter),
+    sandboxPage: outbox === null ? null : renderSandboxPage,
+    log: logger,
+    newId: systemIds.random,
+    timings: { drainMs: API_DRAIN_MS },
+  };
+}
+
+function readiness(projections: Projections): { readonly ready: boolean; readonly reasons: readonly string[] } {
+  const behind = projections.map((status) => status()).filter(({ live }) => !live);
+  return { ready: behind.length === 0, reasons: behind.map(({ name }) => `${name} has not reached the end of the log yet`) };
+}

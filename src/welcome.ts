@@ -1,0 +1,43 @@
+import type { Running } from './app.ts';
+import type { Config } from './config.ts';
+
+/** What a person reads who just started it: where it is, how to get in, and one command that sends something. */
+export function welcome(config: Config, running: Running): string {
+  const { url, appKey, appSecret, sandbox } = running;
+  const credentials = appSecret === null ? '"$BOOTSTRAP_APP_KEY:$BOOTSTRAP_APP_SECRET"' : `'${appKey}:${appSecret}'`;
+  return [
+    '',
+    `Heliograph listens on ${url}`,
+    '',
+    `  appKey    ${appKey}`,
+    `  appSecret ${appSecret ?? '(the BOOTSTRAP_APP_SECRET of the environment)'}`,
+    '',
+    `  GraphQL   ${url}/graphql`,
+    ...(sandbox ? [`  Mailbox   ${url}/sandbox${appSecret === null ? '' : `#${appKey}:${appSecret}`}`] : []),
+    `  Data      ${config.dataDir}`,
+    '',
+    'Send a first notification:',
+    '',
+    firstNotification(url, credentials),
+    '',
+    sandbox
+      ? 'Mail goes to the sandbox, not to people: set SMTP_URL and SMTP_FROM to change that.'
+      : `Mail goes out through ${smtpHost(config)}.`,
+    '',
+    '',
+  ].join('\n');
+}
+
+const FIRST =
+  'mutation { registerUser(input: {id: "ada", email: "ada@example.com"}) { id } ' +
+  'requestNotification(input: {userId: "ada", content: {title: "Hello Ada", body: "The first light."}}) ' +
+  '{ notification { id status } } }';
+
+function firstNotification(url: string, credentials: string): string {
+  const body = JSON.stringify({ query: FIRST });
+  return `curl -s ${url}/graphql -u ${credentials} -H 'content-type: application/json' -d '${body}'`;
+}
+
+function smtpHost({ email }: Config): string {
+  return email.kind === 'smtp' ? new URL(email.url).host : '';
+}

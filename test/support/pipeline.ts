@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import type { Caller, Commands, Queries, RequestNotification } from '../../src/commands/commands.ts';
+import { createCommands, createQueries } from '../../src/commands/create.ts';
+import { claim, record } from '../../src/commands/deliveries.ts';
+import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
+import { SCOPES } from '../../src/events/clients.ts';
+import { systemIds } from '../../src/ids.ts';
+import { openKeys } from '../../src/keys.ts';
+import { start, type Started } from '../../src/lifecycle.ts';
+import type { Log } from '../../src/log.ts';
+import type { Broker } from '../../src/ports/broker/broker.ts';
+import { openInProcessBroker } from '../../src/ports/broker/in-process.ts';
+import type { EventLog } from '../../src/ports/event-log/event-log.ts';
+import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
+import { openLmdbState } from '../../src/ports/state/lmdb.ts';
+import { startDispatch } from '../../src/projections/dispatch.ts';
+import { startRoute } from '../../src/projections/route.ts';
+import { composeWith } from '../../src/senders/compose.ts';
+import type { Sender } from '../../src/senders/outcome.ts';
+import { liquidTemplates } from '../../src/senders/templates.ts';
+import { startWorker } from '../../src/senders/worker.ts';
+
+export const SILENT: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+export const CALLER: Caller = { tenant: 'default', appKey: 'test', scopes: SCOPES, correlationId: 'request-1' };
+
+export interface Pipeline {
+  readonly log: EventLog;
+  readonly broker: Broker;
+  readonly commands: Commands;
+  readonly queries: Queries;
+}
+
+export interface PipelineOptions {
+  readonly sender: Sender;
+  readonly policy?: Partial<DeliveryPolicy>;
+  readonly timeLimitMs?: number;
+  readonly now?: () => number;
+  readonly concurrency?: number;
+  /** Where the projections keep their state, below the folder; another name is an empty state. */
+  readonly stateName?: string;
+  /** Stands between the parts and the log. */
+  readonly wrap?: (log: EventLog) => EventLog;
+  readonly logger?: Log;
+}
+
+/** Everything between the commands and a provider, on a real log and a real broker in the folder given. */
+export function startPipeline(folder: string, options: PipelineOptions): Promise<Started<Pipeline>> {
+  const { now = Date.now, timeLimitMs = 1_000, logger = SILENT } = options;
+  return start(async (scope) => {
+    const opened = scope.use(await openLmdbEventLog(join(folder, 'log')));
+    const log = options.wrap?.(opened) ?? opened;
+    const states = scope.use(await openLmdbState(join(folder, options.stateName ?? 'state')));
+    const broker = scope.use(openInProcessBroker());
+    const context = { log, now, ids: systemIds, keys: openKeys('0'.repeat(32)), templates: liquidTemplates };
+    const policy = { retryDelaysMs: [20, 20, 20], doubt: 'RESEND', claimMs: timeLimitMs + 50, busyMs: 20, ...options.policy } as const;
+    scope.use(startRoute({ log, state: states.open('route'), logger, ids: systemIds, now }));
+    scope.use(await startDispatch({ log, state: states.open('dispatch'), broker, logger, now }));
+    const worker = await startWorker({
+      broker,
+      type: 'email',
+      sender: options.sender,
+      deliveries: {
+        claim: (job) => claim(context, job, policy),
+        record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
+          record(context, notificationId, { deliveryId, attempt, provider, outcome }, policy),
+      },
+      compose: composeWith(log),
+      logger,
+      concurrency: options.concurrency ?? 16,
+      timeLimitMs,
+      drainMs: 1_000,
+    });
+    scope.use(worker);
+    return { log, broker, commands: createCommands(context), queries: createQueries(context) };
+  });
+}
+
+export function requestFor(userId: string, changes: Partial<RequestNotification> = {}): RequestNotification {
+  const request = {
+    idempotencyKey: null,
+    userId,
+    channels: null,
+    content: { title: 'Hello', body: 'The first light.', html: null, url: null },
+    template: null,
+    data: null,
+    category: 'general',
+    lane: 'TRANSACTIONAL',
+    campaign: null,
+    deliverAt: null,
+    expiresAt: null,
+    ...changes,
+  } as const;
+  return { ...request, asSent: changes.asSent ?? request };
+}
