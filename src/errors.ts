@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   CLIENT_NOT_FOUND: 'The tenant has no such client.',
   IDEMPOTENCY_CONFLICT: 'The idempotency key was used before with another input.',
   TOO_MANY_ITEMS: 'More items in one request than allowed.',
+  TOO_MANY_OPERATIONS: 'More than 100 operations at once on one WebSocket.',
   TOO_LARGE: 'One request holds more than 200 KiB.',
   PAYLOAD_TOO_LARGE: 'The HTTP body is over 4 MiB.',
   BAD_REQUEST: 'The HTTP request is not a GraphQL request.',

@@ -14,7 +14,9 @@ const NAMESPACE = '5b1f2f0e-6f0c-4f57-9d0a-6c1b7c4f2a11';
 
 /** UUIDv5 over the length-prefixed parts: the same parts give the same id for ever, and ('a','bc') is not ('ab','c'). */
 export function derivedId(...parts: readonly string[]): string {
-  return v5(parts.map((part) => `${String(Buffer.byteLength(part))}:${part}`).join(''), NAMESPACE);
+  const name = parts.map((part) => `${String(Buffer.byteLength(part))}:${part}`).join('');
+  // As bytes: uuid throws a URIError on text that holds half a character.
+  return v5(Buffer.from(name), NAMESPACE);
 }
 
 export function keyedNotificationId(tenant: string, idempotencyKey: string): string {

@@ -46,7 +46,7 @@ function checkForm(input: RequestNotification): void {
   const both = content !== null && template !== null;
   refuse(both, 'CONTENT_OR_TEMPLATE', 'content and template are both given', 'template');
   refuse(content === null && template === null, 'CONTENT_OR_TEMPLATE', 'neither content nor template is given', 'content');
-  const bytes = Buffer.byteLength(JSON.stringify(input));
+  const bytes = Buffer.byteLength(JSON.stringify({ ...input, asSent: null }));
   refuse(bytes > MAX_REQUEST_BYTES, 'TOO_LARGE', `the request has ${String(bytes)} bytes`, content === null ? 'data' : 'content');
   if (content !== null) checkContent(content);
 }

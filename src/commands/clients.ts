@@ -32,8 +32,12 @@ export async function registerClient(
 function checkReach(caller: Caller, tenant: string, scopes: readonly Scope[]): void {
   if (caller.tenant === DEFAULT_TENANT) return;
   refuse(tenant !== caller.tenant, 'FORBIDDEN', 'only the tenant default may name another tenant', 'tenant');
+  checkScopes(caller, scopes, 'scopes');
+}
+
+function checkScopes(caller: Caller, scopes: readonly Scope[], field: string): void {
   const lacking = scopes.filter((scope) => !caller.scopes.includes(scope));
-  refuse(lacking.length > 0, 'FORBIDDEN', `the client itself lacks ${lacking.join(', ')}`, 'scopes');
+  refuse(lacking.length > 0, 'FORBIDDEN', `the client itself lacks ${lacking.join(', ')}`, field);
 }
 
 /** Records a client with the credentials given, unless there is one with that appKey. */
@@ -60,6 +64,8 @@ export async function rotateClientSecret(
   const data = rotation(context, { appKey, appSecret }, graceSeconds);
   await change(context, caller, appKey, (state) => {
     if (!isVisible(state, caller) || state.revoked) throw clientNotFound(appKey);
+    // Whoever is handed the secret is handed the scopes.
+    if (caller.tenant !== DEFAULT_TENANT) checkScopes(caller, state.scopes, 'appKey');
     return [{ type: 'SecretRotated', data }];
   });
   return { appKey, appSecret };

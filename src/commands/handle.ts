@@ -25,13 +25,13 @@ export interface Handled<S> {
 }
 
 /** How often a decision is made again because somebody else was quicker. */
-const ATTEMPTS = 10;
+const ATTEMPTS = 100;
 
 /**
  * Reads, folds, decides, appends at the version it read. When somebody else was quicker it decides again on what is
  * there now, under new event ids: reused ids would let two callers both believe that they had won.
  *
- * @throws DomainError CONFLICT when others were quicker ten times in a row; whatever `decide` throws.
+ * @throws DomainError CONFLICT when others were quicker a hundred times in a row; whatever `decide` throws.
  */
 export async function handle<S>(
   { log, newId }: { readonly log: EventLog; readonly newId: () => string },

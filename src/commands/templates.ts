@@ -3,11 +3,14 @@ import type { CommandContext } from './context.ts';
 import { requestMetadata } from './context.ts';
 import type { Aggregate } from './handle.ts';
 import { handle } from './handle.ts';
-import { requireText } from './validation.ts';
+import { refuse, requireText } from './validation.ts';
 import { DomainError } from '../errors.ts';
 import { foldTemplate } from '../events/fold.ts';
 import type { TemplateState, TemplateVariant } from '../events/templates.ts';
 import { streamOf } from '../ids.ts';
+
+/** All variants as JSON; a version is one event, and the rest is room for metadata below the log's own limit. */
+const MAX_VERSION_BYTES = 200 * 1024;
 
 /** Version n+1 is version n with this variant added or replaced; the same variant again publishes nothing. */
 export async function publishTemplate(
@@ -25,6 +28,8 @@ export async function publishTemplate(
     const variants = withVariant(state?.variants ?? [], variant);
     if (state !== null && JSON.stringify(variants) === JSON.stringify(state.variants)) return [];
     const data = { key, version: (state?.version ?? 0) + 1, variants };
+    const bytes = Buffer.byteLength(JSON.stringify(data));
+    refuse(bytes > MAX_VERSION_BYTES, 'TOO_LARGE', `all variants of the template together have ${String(bytes)} bytes`, 'body');
     return [{ event: { type: 'TemplatePublished', data }, metadata }];
   });
   return { key, version };

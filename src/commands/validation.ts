@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../errors.ts';
 import { DomainError } from '../errors.ts';
 
-/** Refuses text that is empty, longer than `max` characters, or holds control characters. */
+/** Refuses text that is empty, longer than `max` characters, or holds control characters or half a character. */
 export function requireText(value: string, field: string, max: number): void {
   if (value.trim() === '') throw new DomainError('INVALID_INPUT', `${field} is empty`, field);
   if (value.length > max) throw new DomainError('INVALID_INPUT', `${field} is over ${String(max)} characters`, field);
@@ -12,8 +12,9 @@ export function refuse(condition: boolean, code: ErrorCode, message: string, fie
   if (condition) throw new DomainError(code, message, field);
 }
 
+/** Half a character, a lone surrogate, is none either: written as UTF-8 all of them become the same one. */
 export function hasControlCharacter(value: string): boolean {
-  return /\p{Cc}/u.test(value);
+  return /[\p{Cc}\p{Surrogate}]/u.test(value);
 }
 
 /** E.164: a plus sign and up to fifteen digits, the first not zero. */
@@ -21,10 +22,13 @@ export function isPhoneNumber(value: string): boolean {
   return /^\+[1-9]\d{5,14}$/.test(value);
 }
 
+/** A language tag may go on for ever by its extensions. */
+const MAX_LOCALE = 100;
+
 /** BCP 47. */
 export function isLocale(value: string): boolean {
   try {
-    return Intl.getCanonicalLocales(value).length === 1;
+    return value.length <= MAX_LOCALE && Intl.getCanonicalLocales(value).length === 1;
   } catch {
     return false;
   }

@@ -16,10 +16,22 @@ export function changesTo(state: State): Changes {
       if (change === undefined) return state.get(key);
       return 'put' in change ? change.value : undefined;
     },
-    put: (key, value) => void changes.set(JSON.stringify(key), { put: key, value }),
-    del: (key) => void changes.set(JSON.stringify(key), { del: key }),
+    put: (key, value) => {
+      if (value === undefined) throw new TypeError('undefined is not a value');
+      changes.set(textOf(key), { put: key, value });
+    },
+    del: (key) => void changes.set(textOf(key), { del: key }),
     list: () => [...changes.values()],
   };
+}
+
+/** @throws TypeError when no state could keep the key: a fold must hear of it, for a commit would fail again and again. */
+function textOf(key: Key): string {
+  const good = key.every((part: unknown) =>
+    typeof part === 'number' ? Number.isFinite(part) : typeof part === 'string' && !/\p{Surrogate}/u.test(part),
+  );
+  if (!good) throw new TypeError(`${JSON.stringify(key)} cannot be a key`);
+  return JSON.stringify(key);
 }
 
 export function applyChange(changes: Changes, change: Change): void {

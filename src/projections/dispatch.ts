@@ -62,9 +62,9 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
   let stopped = false;
 
   const wake = wakeAt(() => {
-    if (stopped || !live) return;
+    if (!live) return;
     for (const queue of QUEUES) if (!feeding.has(queue)) startFeeding(queue);
-  });
+  }, now);
   const projection = runProjection(
     {
       name: 'dispatch',
@@ -83,7 +83,7 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
   function startFeeding(queue: QueueName): void {
     const task = feed(queue).catch((error: unknown) => {
       logger.error({ queue, err: error }, 'a queue could not be fed; trying again');
-      if (!stopped) wake.at(now() + RETRY_MS);
+      wake.at(now() + RETRY_MS);
     });
     feeding.set(
       queue,
@@ -115,6 +115,7 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
       wake.stop();
       await projection.stop();
       await Promise.all(feeding.values());
+      await alone(() => Promise.resolve());
     },
   };
 }

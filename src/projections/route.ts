@@ -63,21 +63,23 @@ const TYPES = [
  */
 export function startRoute(options: RouteOptions): Started<() => ProjectionStatus> {
   const inFlight = new Set<string>();
+  /** Folded, but not committed: the state still shows them as pending, so they stay in flight until it does not. */
+  const settled: string[] = [];
   const tasks = new Set<Promise<void>>();
-  let stopped = false;
   const wake = wakeAt(() => {
-    if (!stopped) wake.at(decideDue());
-  });
+    wake.at(decideDue());
+  }, options.now);
   const projection = runProjection(
     {
       name: 'route',
       filter: { types: TYPES },
       state: options.state,
       fold: (event, changes) => {
-        const settled = fold(event, changes);
-        if (settled !== null) inFlight.delete(settled);
+        const id = fold(event, changes);
+        if (id !== null) settled.push(id);
       },
       committed: (live) => {
+        for (const id of settled.splice(0)) inFlight.delete(id);
         if (live) wake.now();
       },
     },
@@ -109,14 +111,13 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       if (error instanceof WrongExpectedVersion) return;
       options.logger.error({ notification: context.id, err: error }, 'a routing could not be recorded; trying again');
       inFlight.delete(context.id);
-      if (!stopped) wake.at(options.now() + RETRY_MS);
+      wake.at(options.now() + RETRY_MS);
     }
   }
 
   return {
     value: projection.value,
     stop: async () => {
-      stopped = true;
       wake.stop();
       await projection.stop();
       await Promise.all(tasks);

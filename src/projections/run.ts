@@ -72,7 +72,7 @@ interface Run {
  */
 export function runProjection(projection: Projection, options: RunOptions): Started<() => ProjectionStatus> {
   const stopping = new AbortController();
-  const parked = projection.state.list(['parked']).length;
+  const parked = projection.state.list(['parked'], { limit: Infinity }).length;
   const run: Run = { projection, options, stopping: stopping.signal, live: false, parked, handled: 0, busy: false };
   const ended = follow(run);
   return {

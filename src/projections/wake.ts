@@ -3,6 +3,7 @@ export interface Wake {
   readonly now: () => void;
   /** Runs the task at this time (milliseconds since the epoch), or earlier when asked for earlier; null = not by itself. */
   readonly at: (time: number | null) => void;
+  /** For good: what is asked for afterwards is not done. */
   readonly stop: () => void;
 }
 
@@ -10,7 +11,8 @@ export interface Wake {
 const LONGEST_MS = 2 ** 31 - 1;
 
 /** One task, one timer: asked from many sides, run once for all of them. */
-export function wakeAt(task: () => void): Wake {
+export function wakeAt(task: () => void, clock: () => number): Wake {
+  let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let planned = Infinity;
   let soon: NodeJS.Immediate | undefined;
@@ -19,6 +21,7 @@ export function wakeAt(task: () => void): Wake {
     planned = Infinity;
   };
   const now = (): void => {
+    if (stopped) return;
     soon ??= setImmediate(() => {
       soon = undefined;
       clear();
@@ -28,13 +31,14 @@ export function wakeAt(task: () => void): Wake {
   return {
     now,
     at: (time) => {
-      if (time === null || time >= planned) return;
+      if (stopped || time === null || time >= planned) return;
       clear();
       planned = time;
-      const waitMs = Math.min(Math.max(time - Date.now(), 0), LONGEST_MS);
+      const waitMs = Math.min(Math.max(time - clock(), 0), LONGEST_MS);
       timer = setTimeout(now, waitMs);
     },
     stop: () => {
+      stopped = true;
       clear();
       clearImmediate(soon);
     },

@@ -33,7 +33,9 @@ function renderFor(variants: readonly TemplateVariant[], channel: Channel, data:
 /** A version is one event and never changes: what was read once holds for ever. */
 async function readVariants(log: EventLog, tenant: string, { key, version }: TemplateVersion): Promise<readonly TemplateVariant[]> {
   const events = await log.read(streamOf.template(tenant, key));
-  return foldTemplate(events.slice(0, version))?.variants ?? [];
+  const template = foldTemplate(events.slice(0, version));
+  if (template?.version !== version) throw new Error(`the log does not show template ${key} version ${String(version)}`);
+  return template.variants;
 }
 
 function keepNewest<T>(size: number): { get: (key: string) => T | undefined; put: (key: string, value: T) => T } {

@@ -98,11 +98,24 @@ async function attemptOnce(
   { deliveryId }: Job,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const composed = await options.compose(notification, options.sender.channel);
+  const composed = await compose(options, notification);
+  if ('kind' in composed) return composed;
   if (!composed.ok) return { kind: 'rejected', reason: 'RENDER_FAILED', raw: composed.message };
   const message = messageFor(notification, deliveryId, composed.content);
   if (message === null) return { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: 'no address' };
+  // The claim may have taken so long that nobody waits for this attempt any more.
+  if (signal.aborted) return { kind: 'retry', reason: 'SENDER_STOPPED', afterMs: null, raw: null };
   return send(options, message, signal);
+}
+
+/** Without words nothing was sent, and that is certain. */
+async function compose({ compose, sender, logger }: WorkerOptions, notification: NotificationState): Promise<Composed | Outcome> {
+  try {
+    return await compose(notification, sender.channel);
+  } catch (error) {
+    logger.error({ notification: notification.id, err: error }, 'a message could not be composed; trying again later');
+    return { kind: 'retry', reason: 'SENDER_FAILED', afterMs: null, raw: 'the message could not be composed' };
+  }
 }
 
 /** Always settles in time, whatever the sender does: without its answer nobody knows whether the message went out. */

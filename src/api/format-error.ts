@@ -1,0 +1,86 @@
+import type { GraphQLFormattedError } from 'graphql';
+import { GraphQLError, Kind } from 'graphql';
+import type { ErrorCode } from '../errors.ts';
+import { DomainError, ERROR_CODES } from '../errors.ts';
+import { fieldOf } from './error-field.ts';
+import type { ApiOptions } from './options.ts';
+
+export interface Reporting extends Pick<ApiOptions, 'development' | 'log'> {
+  readonly requestId: string;
+}
+
+interface Told {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly field: string | null;
+}
+
+const LONGEST_MESSAGE = 1_000;
+
+/**
+ * What a client learns of an error, on HTTP and WebSocket alike. Whatever is not meant for clients is logged with its
+ * stack, and the client gets nothing but the request id.
+ */
+export function formatError(error: unknown, reporting: Reporting): GraphQLFormattedError {
+  const { code, message, field } = tell(error) ?? mask(error, reporting);
+  const located = error instanceof GraphQLError ? error.toJSON() : {};
+  const shown = reporting.development ? message : message.replace(/ ?Did you mean .*$/s, '');
+  const masked = code === 'INTERNAL_SERVER_ERROR' ? { requestId: reporting.requestId } : {};
+  return {
+    ...located,
+    message: shown.slice(0, LONGEST_MESSAGE),
+    extensions: { code, ...(field !== null && { field }), ...masked },
+  };
+}
+
+/** Null: not for clients. */
+function tell(error: unknown): Told | null {
+  const cause = innermost(error);
+  if (cause instanceof DomainError) return cause;
+  if (isUnknownAppend(cause)) return { code: 'UNAVAILABLE', message: ERROR_CODES.UNAVAILABLE, field: null };
+  if (!(error instanceof GraphQLError)) return null;
+  const code = (cause instanceof GraphQLError ? knownCode(cause) : null) ?? knownCode(error) ?? inferredCode(error);
+  return code === null ? null : { code, message: error.message, field: fieldOf(error) };
+}
+
+function innermost(error: unknown): unknown {
+  return error instanceof GraphQLError && error.originalError ? innermost(error.originalError) : error;
+}
+
+/** Recognised by name: the edge knows no event log. */
+function isUnknownAppend(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AppendUnknown';
+}
+
+function knownCode({ message, extensions }: GraphQLError): ErrorCode | null {
+  if (/^Syntax Error: Document contains more tha[nt] \d+ tokens/.test(message)) return 'OPERATION_TOO_COMPLEX';
+  const { code } = extensions;
+  return typeof code === 'string' && isErrorCode(code) && code !== 'INTERNAL_SERVER_ERROR' ? code : null;
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
+}
+
+const INPUT_KINDS: ReadonlySet<Kind> = new Set([
+  Kind.VARIABLE_DEFINITION,
+  Kind.VARIABLE,
+  Kind.INT,
+  Kind.FLOAT,
+  Kind.STRING,
+  Kind.BOOLEAN,
+  Kind.NULL,
+  Kind.ENUM,
+  Kind.LIST,
+  Kind.OBJECT,
+]);
+
+/** Execution says nothing but where: at a value, the client's input is to blame; at a field, we are. */
+function inferredCode({ nodes }: GraphQLError): ErrorCode | null {
+  return nodes?.[0] && INPUT_KINDS.has(nodes[0].kind) ? 'BAD_USER_INPUT' : null;
+}
+
+function mask(error: unknown, { log, requestId }: Reporting): Told {
+  log.error({ err: innermost(error), requestId }, 'an operation failed');
+  return { code: 'INTERNAL_SERVER_ERROR', message: 'Internal server error', field: null };
+}

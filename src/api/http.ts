@@ -1,0 +1,64 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { fastify } from 'fastify';
+import { DomainError } from '../errors.ts';
+import type { Drain } from './drain.ts';
+import { refuseSocket, sendError, setCommonHeaders } from './http-refusals.ts';
+import type { ApiOptions, ApiTimings } from './options.ts';
+
+const BODY_LIMIT = 4 * 1024 * 1024;
+
+/** What each path answers to. */
+const METHODS: Readonly<Record<string, string>> = {
+  '/graphql': 'GET, POST',
+  '/healthz': 'GET',
+  '/readyz': 'GET',
+  '/sandbox': 'GET',
+  '/sandbox/outbox': 'GET',
+};
+
+/** An HTTP server without routes, on which every answer, whatever went wrong, is JSON in GraphQL's form. */
+export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drain): FastifyInstance {
+  const { headersMs, requestMs, keepAliveMs } = timings;
+  const app = fastify({
+    logger: false,
+    bodyLimit: BODY_LIMIT,
+    genReqId: options.newId,
+    requestIdHeader: false,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    requestTimeout: requestMs,
+    keepAliveTimeout: keepAliveMs,
+    http: { headersTimeout: headersMs, connectionsCheckingInterval: Math.min(headersMs, 5_000) },
+    clientErrorHandler: (error, socket) => {
+      refuseSocket(socket, error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400, options.newId());
+    },
+    frameworkErrors: (error, request, reply) => {
+      sendError(options, error, request, reply);
+    },
+  });
+  app.removeContentTypeParser('text/plain');
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.raw.once('close', drain.enter());
+    done(admit(request, reply, drain));
+  });
+  app.setErrorHandler((error, request, reply) => sendError(options, error, request, reply));
+  return app;
+}
+
+/** The first thing to happen to a request: its common headers, and whether it gets any further. */
+function admit(request: FastifyRequest, reply: FastifyReply, drain: Drain): DomainError | undefined {
+  setCommonHeaders(request, reply);
+  const path = request.url.split('?', 1)[0] ?? '';
+  if (drain.begun() && path !== '/healthz' && path !== '/readyz') {
+    reply.header('connection', 'close');
+    return new DomainError('SHUTTING_DOWN', 'this process is stopping');
+  }
+  return request.is404 ? nothingHere(path, request.method, reply) : undefined;
+}
+
+function nothingHere(path: string, method: string, reply: FastifyReply): DomainError {
+  const allowed = METHODS[path];
+  if (allowed === undefined) return new DomainError('NOT_FOUND', 'there is nothing at this path');
+  reply.header('allow', allowed);
+  return new DomainError('METHOD_NOT_ALLOWED', `${path} answers to ${allowed}, not to ${method}`);
+}

@@ -1,0 +1,72 @@
+import type { Commands, Queries } from '../commands/commands.ts';
+
+export interface ApiOptions {
+  readonly host: string;
+  /** 0 = any free one. */
+  readonly port: number;
+  /** Where clients reach this server, if not at host and port; browsers on its origin may open WebSockets. */
+  readonly publicUrl: string | null;
+  /** Opens introspection, suggestions in messages, and GraphiQL. */
+  readonly development: boolean;
+  readonly commands: Commands;
+  readonly queries: Queries;
+  readonly queues: () => Promise<readonly QueueView[]>;
+  /** Cursor of the newest update. */
+  readonly head: () => Promise<string>;
+  readonly ready: () => Readiness;
+  /** Null: there is no sandbox, messages go to a real server. */
+  readonly outbox: ((filter: { readonly address?: string | undefined }) => readonly unknown[]) | null;
+  /** HTML; inline scripts and styles carry the nonce. */
+  readonly sandboxPage: ((nonce: string) => string) | null;
+  readonly log: ApiLog;
+  readonly newId: () => string;
+  readonly timings?: Partial<ApiTimings>;
+}
+
+export interface QueueView {
+  readonly name: string;
+  readonly depth: number;
+  readonly retrying: number;
+  readonly dead: number;
+  readonly oldestSeconds: number | null;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not, for people. */
+  readonly reasons: readonly string[];
+}
+
+/** The part of pino that is used. */
+export interface ApiLog {
+  readonly error: (fields: object, message: string) => void;
+  readonly warn: (fields: object, message: string) => void;
+}
+
+/** All in milliseconds. */
+export interface ApiTimings {
+  /** From the opening of a WebSocket to its connection_init. */
+  readonly initMs: number;
+  /** Between pings; a socket that has not answered one by the next is gone. */
+  readonly pingMs: number;
+  /** Between checks whether the clients behind open sockets may still be here. */
+  readonly recheckMs: number;
+  /** For requests under way when the server stops. */
+  readonly drainMs: number;
+  /** For the headers of a request, counted from its first byte or from the connection. */
+  readonly headersMs: number;
+  /** For a whole request, body included. */
+  readonly requestMs: number;
+  /** How long an idle connection stays open: longer than load balancers keep theirs. */
+  readonly keepAliveMs: number;
+}
+
+export const DEFAULT_TIMINGS: ApiTimings = {
+  initMs: 3_000,
+  pingMs: 12_000,
+  recheckMs: 30_000,
+  drainMs: 5_000,
+  headersMs: 10_000,
+  requestMs: 30_000,
+  keepAliveMs: 65_000,
+};

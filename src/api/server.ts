@@ -1,0 +1,79 @@
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import type { Scope, Started } from '../lifecycle.ts';
+import { start } from '../lifecycle.ts';
+import type { Drain } from './drain.ts';
+import { openDrain } from './drain.ts';
+import { isForPeople, sendGraphiql } from './graphiql.ts';
+import { openGraphqlHttp } from './graphql-http.ts';
+import { createHttp } from './http.ts';
+import type { ApiOptions, ApiTimings } from './options.ts';
+import { DEFAULT_TIMINGS } from './options.ts';
+import { addPages } from './pages.ts';
+import { createSchema } from './schema.ts';
+import { openSockets } from './sockets.ts';
+
+export interface Api {
+  /** Where clients reach it. */
+  readonly url: string;
+  /** Where it listens. */
+  readonly address: { readonly host: string; readonly port: number };
+}
+
+/**
+ * Opens the edge: GraphQL over HTTP and WebSocket, health and the sandbox's pages, on one port.
+ *
+ * `stop` refuses what is new with SHUTTING_DOWN, lets requests under way finish for up to `drainMs`, closes
+ * WebSockets with 1001, and then the port.
+ */
+export function openApi(options: ApiOptions): Promise<Started<Api>> {
+  return start(async (scope) => {
+    const timings = { ...DEFAULT_TIMINGS, ...options.timings };
+    const drain = openDrain();
+    const app = createHttp(options, timings, drain);
+    scope.use({ value: undefined, stop: () => close(app) });
+    await addRoutes(app, options, { scope, drain, timings });
+    scope.use({ value: undefined, stop: () => letFinish(drain, timings.drainMs) });
+    await app.listen({ host: options.host, port: options.port });
+    return describe(app.server.address(), options);
+  });
+}
+
+interface Running {
+  readonly scope: Scope;
+  readonly drain: Drain;
+  readonly timings: ApiTimings;
+}
+
+async function addRoutes(app: FastifyInstance, options: ApiOptions, { scope, drain, timings }: Running): Promise<void> {
+  const schema = createSchema();
+  const graphql = scope.use(await openGraphqlHttp(options, schema));
+  addPages(app, options, drain);
+  app.route({
+    method: ['GET', 'POST'],
+    url: '/graphql',
+    handler: (request, reply) =>
+      options.development && isForPeople(request) ? sendGraphiql(reply) : graphql(request, reply),
+  });
+  scope.use(openSockets(app.server, { options, timings, drain, schema }));
+}
+
+async function letFinish(drain: Drain, drainMs: number): Promise<void> {
+  drain.begin();
+  await drain.idle(drainMs);
+  // What ended last has still to be written.
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function close(app: FastifyInstance): Promise<void> {
+  const closed = app.close();
+  app.server.closeAllConnections();
+  await closed;
+}
+
+function describe(bound: AddressInfo | string | null, { host, publicUrl }: ApiOptions): Api {
+  if (bound === null || typeof bound === 'string') throw new Error('the server listens on no port');
+  const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  const { address, port } = bound;
+  return { url: publicUrl ?? `http://${reachable}:${String(port)}`, address: { host: address, port } };
+}

@@ -1,0 +1,169 @@
+import type { IncomingMessage, Server as HttpServer } from 'node:http';
+import type { GraphQLSchema } from 'graphql';
+import type { Server as GraphqlServer } from 'graphql-ws';
+import { CloseCode, handleProtocols } from 'graphql-ws';
+import type { WebSocket } from 'ws';
+import { WebSocketServer } from 'ws';
+import type { Started } from '../lifecycle.ts';
+import type { Drain } from './drain.ts';
+import type { Connection } from './graphql-ws.ts';
+import { createGraphqlWs, isWelcome } from './graphql-ws.ts';
+import { refuseSocket } from './http-refusals.ts';
+import type { ApiOptions, ApiTimings } from './options.ts';
+
+/** Bytes of one message. Bulk requests belong on HTTP, where there is room for 4 MiB. */
+const MAX_MESSAGE = 1024 * 1024;
+/** A client that lets this many bytes pile up is not reading. */
+const MAX_UNREAD = 4 * 1024 * 1024;
+/** For the closing handshake, in milliseconds. */
+const CLOSE_PATIENCE = 1_000;
+
+interface Setting {
+  readonly options: ApiOptions;
+  readonly timings: ApiTimings;
+  readonly drain: Drain;
+  readonly schema: GraphQLSchema;
+}
+
+interface Socket {
+  readonly ws: WebSocket;
+  readonly connection: Connection;
+  /** Since the last ping it has said something that only a living peer says. */
+  alive: boolean;
+}
+
+/** Serves GraphQL on WebSockets at /graphql of `server`. `stop` closes them with 1001. */
+export function openSockets(server: HttpServer, { options, timings, drain, schema }: Setting): Started<void> {
+  const wss = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE, handleProtocols });
+  const graphql = createGraphqlWs({ ...options, schema, drain, initMs: timings.initMs });
+  const sockets = new Set<Socket>();
+  server.on('upgrade', (request, stream, head) => {
+    stream.on('error', () => stream.destroy());
+    const status = refusalStatus(request, options, drain);
+    if (status !== null) refuseSocket(stream, status, options.newId());
+    else
+      wss.handleUpgrade(request, stream, head, (ws) => {
+        serve(ws, graphql, sockets, options);
+      });
+  });
+  const pings = setInterval(() => {
+    sockets.forEach(ping);
+  }, timings.pingMs);
+  const rechecks = setInterval(() => {
+    void recheck(sockets, options);
+  }, timings.recheckMs);
+  const stop = async (): Promise<void> => {
+    clearInterval(pings);
+    clearInterval(rechecks);
+    await Promise.all([...sockets].map(sayGoodbye));
+    wss.close();
+  };
+  return { value: undefined, stop };
+}
+
+/** Null: welcome. Programs send no Origin; pages do, and must come from where this server is. */
+function refusalStatus(
+  { url, headers }: IncomingMessage,
+  { publicUrl }: ApiOptions,
+  drain: Drain,
+): 403 | 404 | 503 | null {
+  if (drain.begun()) return 503;
+  if (url?.split('?', 1)[0] !== '/graphql') return 404;
+  const { origin, host } = headers;
+  if (origin === undefined) return null;
+  const isPublic = publicUrl !== null && origin === new URL(publicUrl).origin;
+  const isOurs = URL.canParse(origin) && new URL(origin).host === host;
+  return isPublic || isOurs ? null : 403;
+}
+
+function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<Socket>, { log }: ApiOptions): void {
+  const close = (code: number, reason: string): void => {
+    ws.close(code, reason);
+  };
+  const connection: Connection = { close, authorization: null, operations: new Map() };
+  const socket: Socket = { ws, connection, alive: true };
+  const fail = (err: unknown): void => {
+    log.error({ err }, 'a WebSocket failed');
+    close(CloseCode.InternalServerError, 'Internal server error');
+  };
+  sockets.add(socket);
+  const onMessage = (handle: (data: string) => Promise<void>): void => {
+    ws.on('message', (data) => {
+      handle(textOf(data)).catch(fail);
+    });
+  };
+  const closed = graphql.opened(
+    { protocol: ws.protocol, send: (data) => send(ws, data, log), close, onMessage },
+    connection,
+  );
+  ws.on('pong', () => {
+    socket.alive = true;
+  });
+  // Broken frames and frames over the limit: ws itself closes with the code that says so.
+  ws.on('error', (err) => {
+    log.warn({ err }, 'a WebSocket client broke the protocol');
+  });
+  ws.on('close', (code, reason) => {
+    sockets.delete(socket);
+    closed(code, reason.toString()).catch(fail);
+  });
+}
+
+function textOf(data: Buffer | ArrayBuffer | Buffer[]): string {
+  return Buffer.isBuffer(data)
+    ? data.toString()
+    : Buffer.concat([data].flat().map((part) => new Uint8Array(part))).toString();
+}
+
+async function send(ws: WebSocket, data: string, log: ApiOptions['log']): Promise<void> {
+  if (ws.readyState !== ws.OPEN) return;
+  if (ws.bufferedAmount > MAX_UNREAD) {
+    log.warn({ bytes: ws.bufferedAmount }, 'a WebSocket client does not read');
+    ws.terminate();
+    return;
+  }
+  await new Promise<void>((resolve) => {
+    ws.send(data, () => {
+      resolve();
+    });
+  });
+}
+
+function ping(socket: Socket): void {
+  if (!socket.alive) {
+    socket.ws.terminate();
+    return;
+  }
+  socket.alive = false;
+  socket.ws.ping();
+}
+
+/** Cuts off clients that were revoked, or whose secret ran out, since they connected. */
+async function recheck(sockets: ReadonlySet<Socket>, options: ApiOptions): Promise<void> {
+  try {
+    const all = new Set([...sockets].map(({ connection }) => connection.authorization));
+    for (const authorization of all) {
+      if (authorization === null || (await isWelcome(options, authorization))) continue;
+      const theirs = [...sockets].filter(({ connection }) => connection.authorization === authorization);
+      theirs.forEach(({ connection }) => {
+        connection.close(CloseCode.Forbidden, 'Forbidden');
+      });
+    }
+  } catch (err) {
+    options.log.warn({ err }, 'the clients behind open WebSockets could not be checked');
+  }
+}
+
+/** Resolves once it is closed, by force if need be. */
+function sayGoodbye({ ws }: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => {
+      ws.terminate();
+    }, CLOSE_PATIENCE);
+    ws.once('close', () => {
+      clearTimeout(force);
+      resolve();
+    });
+    ws.close(1001, 'Going away');
+  });
+}

@@ -1,0 +1,146 @@
+import type { Metadata } from '../../events/event.ts';
+import {
+  EventTooLarge,
+  MAX_EVENT_BYTES,
+  START,
+  type EventFilter,
+  type NewEvent,
+  type Position,
+  type RecordedEvent,
+} from './event-log.ts';
+
+/*
+ * How an event lies in the embedded log. Version, stream, type and id come first, so that filters and retries are
+ * decided without parsing JSON:
+ *
+ *   0 format (1) · 1 version (4) · 5 lengths of stream, type, id (2 each) · 11 length of data (4) · 15 stream, type, id, data, metadata
+ */
+const FORMAT = 1;
+const VERSION_AT = 1;
+const LENGTHS_AT = 5;
+const DATA_LENGTH_AT = 11;
+const BODY_AT = 15;
+
+/** In UTF-16 code units; keeps index keys below LMDB's limit of 1,978 bytes. */
+const MAX_NAME_LENGTH = 200;
+const MAX_EVENTS = 1_000;
+/** Versions lie in the index as 32 bits. */
+export const MAX_VERSION = 0xffff_ffff;
+
+/** An event of `stream`, still without its version. Throws RangeError or EventTooLarge. */
+export function encodeEvent(stream: string, event: NewEvent): Buffer {
+  checkName('type', event.type);
+  checkName('id', event.id);
+  const data = toJson(event.data);
+  const metadata = toJson(event.metadata);
+  const size = data.length + metadata.length;
+  if (size > MAX_EVENT_BYTES) throw new EventTooLarge(event.type, size);
+  const names = [stream, event.type, event.id].map((name) => Buffer.from(name));
+  const head = Buffer.alloc(BODY_AT);
+  head.writeUInt8(FORMAT);
+  names.forEach((name, index) => head.writeUInt16BE(name.length, LENGTHS_AT + 2 * index));
+  head.writeUInt32BE(data.length, DATA_LENGTH_AT);
+  return Buffer.concat([head, ...names, data, metadata]);
+}
+
+export function stampVersion(record: Buffer, version: number): void {
+  record.writeUInt32BE(version, VERSION_AT);
+}
+
+export function idOf(record: Buffer): string {
+  const start = BODY_AT + record.readUInt16BE(LENGTHS_AT) + record.readUInt16BE(LENGTHS_AT + 2);
+  return record.toString('utf8', start, start + record.readUInt16BE(LENGTHS_AT + 4));
+}
+
+export function decodeEvent(record: Buffer, sequence: number): RecordedEvent {
+  if (record[0] !== FORMAT) throw new Error(`event ${String(sequence)} has the unknown format ${String(record[0])}`);
+  const streamEnd = BODY_AT + record.readUInt16BE(LENGTHS_AT);
+  const typeEnd = streamEnd + record.readUInt16BE(LENGTHS_AT + 2);
+  const idEnd = typeEnd + record.readUInt16BE(LENGTHS_AT + 4);
+  const dataEnd = idEnd + record.readUInt32BE(DATA_LENGTH_AT);
+  return {
+    id: record.toString('utf8', typeEnd, idEnd),
+    type: record.toString('utf8', streamEnd, typeEnd),
+    data: fromJson(record, idEnd, dataEnd),
+    metadata: fromJson(record, dataEnd, record.length) as Metadata,
+    stream: record.toString('utf8', BODY_AT, streamEnd),
+    version: record.readUInt32BE(VERSION_AT),
+    position: toPosition(sequence),
+  };
+}
+
+/** Tells from the bytes alone whether a record matches. */
+export function compileFilter({ streamPrefixes, types }: EventFilter): (record: Buffer) => boolean {
+  const prefixes = streamPrefixes?.map((prefix) => Buffer.from(prefix));
+  const wanted = types && new Set(types);
+  return (record) => {
+    const streamEnd = BODY_AT + record.readUInt16BE(LENGTHS_AT);
+    if (prefixes && !prefixes.some((prefix) => startsWith(record, prefix, streamEnd))) return false;
+    const typeEnd = streamEnd + record.readUInt16BE(LENGTHS_AT + 2);
+    return !wanted || wanted.has(record.toString('utf8', streamEnd, typeEnd));
+  };
+}
+
+function startsWith(record: Buffer, prefix: Buffer, streamEnd: number): boolean {
+  const end = BODY_AT + prefix.length;
+  return end <= streamEnd && record.compare(prefix, 0, prefix.length, BODY_AT, end) === 0;
+}
+
+const POSITION_DIGITS = 16;
+
+/** The n-th event of the log, counted from 1. Sixteen digits hold every safe integer. */
+export function toPosition(sequence: number): Position {
+  return sequence === 0 ? START : (String(sequence).padStart(POSITION_DIGITS, '0') as Position);
+}
+
+/** Throws RangeError unless `position` names START or one of the events 1 to `head`. */
+export function toSequence(position: Position, head: number): number {
+  if (position === START) return 0;
+  const sequence = /^\d{16}$/.test(position) ? Number(position) : 0;
+  if (sequence < 1) throw new RangeError(`'${position}' is not a position of this log`);
+  if (sequence > head) throw new RangeError(`position ${position} lies beyond the end of the log, ${String(head)}`);
+  return sequence;
+}
+
+/** Index key of one version of a stream. A name holds no NUL, so no stream's keys lie between those of another. */
+export function streamKey(stream: string, version: number): Buffer {
+  const key = Buffer.alloc(Buffer.byteLength(stream) + 5);
+  key.write(stream);
+  key.writeUInt32BE(version, key.length - 4);
+  return key;
+}
+
+export function versionOf(key: Uint8Array): number {
+  return Buffer.from(key).readUInt32BE(key.length - 4);
+}
+
+/** Throws RangeError on a misuse of `append`. */
+export function checkAppend(stream: string, events: readonly NewEvent[], expectedVersion: number): void {
+  checkName('stream', stream);
+  checkVersion(expectedVersion);
+  if (events.length < 1 || events.length > MAX_EVENTS) {
+    throw new RangeError(`an append takes 1 to ${String(MAX_EVENTS)} events, not ${String(events.length)}`);
+  }
+}
+
+export function checkVersion(version: number): void {
+  if (!Number.isInteger(version) || version < 0 || version > MAX_VERSION) {
+    throw new RangeError(`${String(version)} is not a version`);
+  }
+}
+
+/** A lone surrogate would be replaced on its way through UTF-8, and two names would become one. */
+export function checkName(what: string, name: string): void {
+  const valid =
+    name.length >= 1 && name.length <= MAX_NAME_LENGTH && !name.includes('\0') && !/\p{Surrogate}/u.test(name);
+  if (!valid) throw new RangeError(`${what} '${name}' is empty, too long, or holds NUL or half a character`);
+}
+
+function toJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value ?? null));
+}
+
+function fromJson(record: Buffer, start: number, end: number): unknown {
+  const value: unknown = JSON.parse(record.toString('utf8', start, end));
+  return value;
+}

@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto';
+import { open as openDirectory } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+
+import { open, type Database, type RootDatabase } from 'lmdb';
+
+import { MAX_VERSION, streamKey, versionOf } from './lmdb-codec.ts';
+
+// Left out of lmdb's own declarations. `append` fills pages to the brim: at 1,500 bytes an event it halves the file.
+declare module 'lmdb' {
+  interface Database<V, K extends Key> {
+    put(id: K, value: V, options: PutOptions): Promise<boolean>;
+  }
+}
+
+/** One event on its way into the tables; `sequence` counts all events of the log from 1. */
+export interface Row {
+  readonly sequence: number;
+  readonly stream: string;
+  readonly version: number;
+  readonly record: Buffer;
+}
+
+export interface Entry {
+  readonly sequence: number;
+  readonly record: Buffer;
+}
+
+/** The embedded log as it lies on disk. Reads are synchronous and see exactly what is durable. */
+export interface LogTables {
+  readonly id: string;
+  /** Sequence of the last event, 0 when empty. */
+  readonly head: () => number;
+  /** Version of a stream, 0 when there is none. */
+  readonly version: (stream: string) => number;
+  readonly sequenceOf: (stream: string, version: number) => number | undefined;
+  readonly record: (sequence: number) => Buffer | undefined;
+  readonly readStream: (stream: string, after: number) => readonly Entry[];
+  /** At most `limit` events after `after`. Holds a read transaction: to be used up or left within one turn of the event loop. */
+  readonly scan: (after: number, limit: number) => Iterable<Entry>;
+  /** Writes all rows or none, if `head` still is the end of the log; resolves once they are on the disk. One at a time. */
+  readonly commit: (head: number, rows: readonly Row[]) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+interface Databases {
+  readonly root: RootDatabase<unknown, string>;
+  /** Sequence to record. */
+  readonly events: Database<Buffer, number>;
+  /** Stream and version to sequence. */
+  readonly streams: Database<number, Buffer>;
+  /** 'head', whose version is the sequence of the last event; 'id'. */
+  readonly meta: Database<string, string>;
+}
+
+export async function openTables(path: string): Promise<LogTables> {
+  const databases = openDatabases(path);
+  try {
+    const id = prepare(databases.meta);
+    refuseSecondProcess(databases.root, path);
+    await syncDirectories(path);
+    return { id, ...readingFrom(databases), ...writingTo(databases) };
+  } catch (error) {
+    await databases.root.close();
+    throw error;
+  }
+}
+
+/*
+ * No eventTurnBatching: it makes a promise that nobody can reach, and when a commit fails (disk full) its rejection ends
+ * the process.
+ *
+ * No overlappingSync: then a commit is fdatasync, then the meta page (O_DSYNC), and only then visible and answered (strace).
+ * With it, a commit is visible before it is durable, and subscribers could act on what a power cut takes back.
+ *
+ * No mapSize: the map starts small and doubles when full, also in the middle of a transaction. A generous fixed size takes
+ * address space for each open log: with 1 TiB each, lmdb 3.5.6 crashes (SIGSEGV) before the hundredth in one process.
+ */
+function openDatabases(path: string): Databases {
+  const root = open<unknown, string>({
+    path,
+    noSubdir: false,
+    overlappingSync: false,
+    eventTurnBatching: false,
+    maxDbs: 3,
+  });
+  return {
+    root,
+    events: root.openDB<Buffer, number>({ name: 'events', encoding: 'binary' }),
+    streams: root.openDB<number, Buffer>({ name: 'streams', keyEncoding: 'binary' }),
+    meta: root.openDB<string, string>({ name: 'meta', useVersions: true }),
+  };
+}
+
+function prepare(meta: Databases['meta']): string {
+  const known = meta.get('id');
+  if (known !== undefined) return known;
+  return meta.transactionSync(() => {
+    const id = randomUUID();
+    meta.putSync('head', '', { version: 0 });
+    meta.putSync('id', id, { version: 0 });
+    return id;
+  });
+}
+
+/** A courtesy: what keeps the log whole is that every commit is conditional on its head. */
+function refuseSecondProcess(root: Databases['root'], path: string): void {
+  root.readerCheck();
+  const readers = [...root.readerList().matchAll(/^\s*(\d+) /gm)].map(([, pid]) => Number(pid));
+  const other = readers.find((pid) => pid !== process.pid);
+  if (other !== undefined) throw new Error(`the event log ${path} is already open in process ${String(other)}`);
+}
+
+/** LMDB syncs its file, not the directory entries that lead to it. */
+async function syncDirectories(path: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  for (const directory of [resolve(path), dirname(resolve(path))]) {
+    const handle = await openDirectory(directory, 'r');
+    await handle.sync().finally(() => handle.close());
+  }
+}
+
+function readingFrom({ events, streams, meta }: Databases): Omit<LogTables, 'id' | 'commit' | 'close'> {
+  return {
+    head: () => meta.getEntry('head')?.version ?? 0,
+    version: (stream) => lastVersion(streams, stream),
+    sequenceOf: (stream, version) => streams.get(streamKey(stream, version)),
+    record: (sequence) => events.get(sequence),
+    readStream: (stream, after) => readStream(streams, events, stream, after),
+    scan: (after, limit) =>
+      events.getRange({ start: after + 1, limit }).map(({ key, value }) => ({ sequence: key, record: value })),
+  };
+}
+
+function lastVersion(streams: Databases['streams'], stream: string): number {
+  const range = { start: streamKey(stream, MAX_VERSION), end: streamKey(stream, 0), reverse: true, limit: 1 };
+  for (const key of streams.getKeys(range)) return versionOf(key);
+  return 0;
+}
+
+function readStream(
+  streams: Databases['streams'],
+  events: Databases['events'],
+  stream: string,
+  after: number,
+): readonly Entry[] {
+  const range = { start: streamKey(stream, after + 1), end: streamKey(stream, MAX_VERSION), inclusiveEnd: true };
+  const sequences = [...streams.getRange(range)].map(({ value }) => value);
+  return sequences.map((sequence) => {
+    const record = events.get(sequence);
+    if (!record) throw new Error(`the index of stream ${stream} names the missing event ${String(sequence)}`);
+    return { sequence, record };
+  });
+}
+
+function writingTo({ root, events, streams, meta }: Databases): Pick<LogTables, 'commit' | 'close'> {
+  return {
+    commit: async (head, rows) => {
+      const puts: Promise<boolean>[] = [];
+      const held = meta.ifVersion('head', head, () => {
+        for (const { sequence, stream, version, record } of rows) {
+          puts.push(events.put(sequence, record, { append: true }));
+          puts.push(streams.put(streamKey(stream, version), sequence));
+        }
+        puts.push(meta.put('head', '', head + rows.length));
+      });
+      await committed(held, puts).finally(() => {
+        root.resetReadTxn();
+      });
+    },
+    close: () => root.close(),
+  };
+}
+
+async function committed(held: Promise<boolean>, puts: readonly Promise<boolean>[]): Promise<void> {
+  const [stillHead, ...written] = await Promise.all([held, ...puts]).catch(async (error: unknown) => {
+    throw new Error('the commit failed', { cause: await commitError(error) });
+  });
+  if (!stillHead) throw new Error('the head of the event log has moved: another process has written to it');
+  if (written.includes(false)) throw new Error('the event log is damaged: it holds an event beyond its head');
+}
+
+/** lmdb hides the real error in a promise that rejects, and takes the process down if nobody looks. */
+async function commitError(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error;
+  try {
+    return await error.commitError;
+  } catch (reason) {
+    return reason;
+  }
+}

@@ -1,0 +1,270 @@
+import type { Readable } from 'node:stream';
+import { createTransport, type SendMailOptions, type SMTPSentMessageInfo } from 'nodemailer';
+import { isEmailAddress } from '../events/address.ts';
+import type { Started } from '../lifecycle.ts';
+import { composeEmail, parseMailbox } from './email-smtp-message.ts';
+import { type Failure, OUT_OF_TIME, outcomeOf, STOPPED } from './email-smtp-outcome.ts';
+import type { Message, Outcome, Sender } from './outcome.ts';
+
+export interface SmtpSenderOptions {
+  /** `smtp://` (STARTTLS when offered; port 587) or `smtps://` (port 465), user and password percent-encoded. */
+  readonly url: string;
+  /** One mailbox, as in `Heliograph <no-reply@example.com>`. */
+  readonly from: string;
+  /** Connections open at most; more messages than that wait for one. */
+  readonly connections: number;
+  readonly timeouts?: Partial<SmtpTimeouts>;
+  /** Certificate authorities (PEM) to trust in place of the well-known ones. */
+  readonly ca?: string;
+  /** Told of every failed attempt, for logs; a failure holds nothing personal. */
+  readonly onFailure?: (failure: Failure, message: Message) => void;
+}
+
+/** Milliseconds. */
+export interface SmtpTimeouts {
+  /** From the look-up of the name to the end of STARTTLS. Default 5,000. */
+  readonly connect: number;
+  /** From the open connection to the server's greeting. Default 5,000. */
+  readonly greeting: number;
+  /** Silence of the server on an open connection. Default 15,000. */
+  readonly silence: number;
+  /** One call of `send`, whatever happens: below the worker's limit of 20 seconds. Default 18,000. */
+  readonly total: number;
+}
+
+const TIMEOUTS: SmtpTimeouts = { connect: 5_000, greeting: 5_000, silence: 15_000, total: 18_000 };
+/** Renewed now and then, so that a long-lived process follows a name that moves to another address. */
+const MESSAGES_PER_CONNECTION = 1_000;
+/** Below the idle limit of common servers (RFC 5321 §4.5.3.2.7 asks for 5 minutes): we close, and not they. */
+const IDLE_MS = 60_000;
+const LONGEST_RAW = 300;
+
+/** @throws when `url` or `from` is unusable; the error names neither user nor password. */
+export function openSmtpSender(options: SmtpSenderOptions): Started<Sender> {
+  const from = parseMailbox(options.from);
+  const server = parseServer(options.url);
+  const timeouts = { ...TIMEOUTS, ...options.timeouts };
+  const pool = openPool(server, options, timeouts);
+  const inFlight = new Set<Promise<Outcome>>();
+
+  const deliver = async (message: Message, signal: AbortSignal): Promise<Outcome> => {
+    if (!isEmailAddress(message.address)) {
+      return { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: 'not sent: the address is not one plain address' };
+    }
+    const limit = openLimit(signal, timeouts.total);
+    const result = await submit(pool, composeEmail(message, from), limit).finally(limit.clear);
+    if ('sent' in result) return sentOutcome(result.sent);
+    options.onFailure?.(result.failure, message);
+    return outcomeOf(result.failure, readable(result.reply, server.secrets));
+  };
+
+  const send = (message: Message, signal: AbortSignal): Promise<Outcome> => {
+    const sending = deliver(message, signal);
+    inFlight.add(sending);
+    return sending.finally(() => inFlight.delete(sending));
+  };
+  const stop = async (): Promise<void> => {
+    pool.close();
+    await Promise.allSettled(inFlight);
+  };
+  return { value: { provider: 'smtp', channel: 'EMAIL', send }, stop };
+}
+
+interface Server {
+  readonly host: string;
+  readonly port: number;
+  readonly secure: boolean;
+  readonly auth: { readonly user: string; readonly pass: string } | null;
+  /** What a server might echo and nobody may read. */
+  readonly secrets: readonly string[];
+}
+
+function parseServer(text: string): Server {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || url.hostname === '' || !['smtp:', 'smtps:'].includes(url.protocol)) {
+    throw new Error(
+      'The SMTP server must be given as smtp://host or smtps://host, with user:password@ if it wants a login',
+    );
+  }
+  const secure = url.protocol === 'smtps:';
+  const [user, pass] = [url.username, url.password].map(decodeURIComponent);
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const port = url.port === '' ? (secure ? 465 : 587) : Number(url.port);
+  if (!user || pass === undefined) return { host, port, secure, auth: null, secrets: [] };
+  const secrets = [pass, `\0${user}\0${pass}`].flatMap((secret) => [secret, Buffer.from(secret).toString('base64')]);
+  return { host, port, secure, auth: { user, pass }, secrets: secrets.filter((secret) => secret !== '') };
+}
+
+/** One submission, as far as it came. */
+interface Attempt {
+  /** What the connection reads the message from; set when a connection stands and the envelope begins. */
+  body?: Readable;
+}
+
+interface Pool {
+  readonly send: (mail: SendMailOptions, attempt: Attempt, signal: AbortSignal) => Promise<SMTPSentMessageInfo>;
+  /** Closes idle connections; busy ones finish their message, waiting messages fail. */
+  readonly close: () => void;
+  readonly isClosed: () => boolean;
+}
+
+function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTimeouts): Pool {
+  const transport = createTransport({
+    pool: true,
+    maxConnections: options.connections,
+    maxMessages: MESSAGES_PER_CONNECTION,
+    // The pool repeats a message on its own when a connection closes; what may be repeated is decided here.
+    maxRequeues: 0,
+    idleTimeout: IDLE_MS,
+    host: server.host,
+    port: server.port,
+    secure: server.secure,
+    ...(server.auth === null ? {} : { auth: { ...server.auth } }),
+    ...(options.ca === undefined ? {} : { tls: { ca: options.ca } }),
+    connectionTimeout: timeouts.connect,
+    greetingTimeout: timeouts.greeting,
+    dnsTimeout: timeouts.connect,
+    socketTimeout: timeouts.silence,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  // The signal of a submission is the one object of ours that reaches the plugin.
+  const attempts = new WeakMap<AbortSignal, Attempt>();
+  transport.use('stream', (mail, done) => {
+    const attempt = mail.data.signal && attempts.get(mail.data.signal);
+    // Called by the connection when it begins the envelope; the same stream is piped to the socket after the 354.
+    mail.message.processFunc((body) => {
+      if (attempt) attempt.body = body;
+      return body;
+    });
+    done();
+  });
+  let closed = false;
+  return {
+    send: (mail, attempt, signal) => {
+      attempts.set(signal, attempt);
+      return transport.sendMail({ ...mail, signal });
+    },
+    close: () => {
+      closed = true;
+      transport.close();
+    },
+    isClosed: () => closed,
+  };
+}
+
+type Result = { readonly sent: SMTPSentMessageInfo } | { readonly failure: Failure; readonly reply: string };
+
+/**
+ * Submits the message, and once more over another connection when the first was lost in the envelope: a server closes
+ * a pooled connection whenever it likes, and the pool only notices when it writes to it. That is not a second attempt
+ * at the delivery. Not one byte of the message's data was read for the lost connection, so it can never have been
+ * accepted there, whatever became of the commands; without data a cut transaction is void (RFC 5321 §4.1.1.10).
+ */
+async function submit(pool: Pool, mail: SendMailOptions, limit: Limit): Promise<Result> {
+  const first: Attempt = {};
+  try {
+    return { sent: await pool.send(mail, first, limit.signal()) };
+  } catch (error) {
+    if (!wasLostInEnvelope(error, first) || limit.reached() !== null || pool.isClosed()) {
+      return failed(error, first, pool, limit);
+    }
+  }
+  const second: Attempt = {};
+  try {
+    return { sent: await pool.send(mail, second, limit.signal()) };
+  } catch (error) {
+    return failed(error, second, pool, limit);
+  }
+}
+
+/** A time-out is not repeated: the time is gone, and the next connection would hardly be better. */
+function wasLostInEnvelope(error: unknown, attempt: Attempt): boolean {
+  const { code } = detailsOf(error);
+  return (
+    attempt.body !== undefined && stageOf(attempt) === 'envelope' && (code === 'ECONNECTION' || code === 'ESOCKET')
+  );
+}
+
+/**
+ * `readableDidRead` turns true when the first byte of the message is read off for the socket, which the connection does
+ * only after the 354. Until then the server holds no data, and a closed connection destroys the stream unread.
+ */
+function stageOf(attempt: Attempt): Failure['stage'] {
+  return attempt.body?.readableDidRead === true ? 'data' : 'envelope';
+}
+
+function failed(error: unknown, attempt: Attempt, pool: Pool, limit: Limit): Result {
+  const details = detailsOf(error);
+  const neverBegun = pool.isClosed() && attempt.body === undefined;
+  const code = limit.reached() ?? (neverBegun ? STOPPED : details.code);
+  return {
+    failure: { stage: stageOf(attempt), code, command: details.command, reply: details.reply },
+    reply: details.text,
+  };
+}
+
+interface ErrorDetails {
+  readonly code: string | null;
+  readonly command: string | null;
+  readonly reply: number | null;
+  readonly text: string;
+}
+
+function detailsOf(error: unknown): ErrorDetails {
+  if (!(error instanceof Error)) return { code: null, command: null, reply: null, text: String(error) };
+  const read = (name: string): unknown => Reflect.get(error, name);
+  const [code, command, reply, response] = [read('code'), read('command'), read('responseCode'), read('response')];
+  return {
+    code: typeof code === 'string' ? code : null,
+    command: typeof command === 'string' ? command : null,
+    reply: typeof reply === 'number' ? reply : null,
+    text: typeof response === 'string' ? response : error.message,
+  };
+}
+
+interface Limit {
+  /** A new signal for every submission; all abort together. */
+  readonly signal: () => AbortSignal;
+  readonly reached: () => typeof STOPPED | typeof OUT_OF_TIME | null;
+  readonly clear: () => void;
+}
+
+/** Ends when the caller says so or after `totalMs`, and remembers which. */
+function openLimit(caller: AbortSignal, totalMs: number): Limit {
+  const controllers: AbortController[] = [];
+  let reached: typeof STOPPED | typeof OUT_OF_TIME | null = caller.aborted ? STOPPED : null;
+  const end = (reason: typeof STOPPED | typeof OUT_OF_TIME) => (): void => {
+    reached ??= reason;
+    for (const controller of controllers) controller.abort();
+  };
+  const onAbort = end(STOPPED);
+  const timer = setTimeout(end(OUT_OF_TIME), totalMs);
+  caller.addEventListener('abort', onAbort, { once: true });
+  return {
+    signal: () => {
+      const controller = new AbortController();
+      controllers.push(controller);
+      if (reached !== null) controller.abort();
+      return controller.signal;
+    },
+    reached: () => reached,
+    clear: () => {
+      clearTimeout(timer);
+      caller.removeEventListener('abort', onAbort);
+    },
+  };
+}
+
+function sentOutcome(info: SMTPSentMessageInfo): Outcome {
+  // Outlook and SES give the message another id; receipts and bounces name that one.
+  return { kind: 'sent', providerMessageId: info.serverMessageId ?? info.messageId, raw: readable(info.response, []) };
+}
+
+function readable(reply: string, secrets: readonly string[]): string {
+  const hidden = secrets.reduce((text, secret) => text.replaceAll(secret, '***'), reply);
+  return hidden
+    .replace(/[\p{Cc}\s]+/gu, ' ')
+    .trim()
+    .slice(0, LONGEST_RAW);
+}

@@ -1,0 +1,33 @@
+import { describe } from 'vitest';
+
+import type { Started } from '../../src/lifecycle.ts';
+import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
+import { openTempDir } from '../support/temp-dir.ts';
+import { eventLogContract, type LogUnderTest } from './event-log.contract.ts';
+
+const adapters: Readonly<Record<string, () => Promise<Started<LogUnderTest>>>> = { lmdb: openLmdb };
+
+for (const [name, open] of Object.entries(adapters)) {
+  describe(`the ${name} event log`, () => {
+    eventLogContract(open);
+  });
+}
+
+async function openLmdb(): Promise<Started<LogUnderTest>> {
+  const directory = await openTempDir();
+  let current = await openLmdbEventLog(directory.value);
+  return {
+    value: {
+      log: current.value,
+      reopen: async () => {
+        await current.stop();
+        current = await openLmdbEventLog(directory.value);
+        return current.value;
+      },
+    },
+    stop: async () => {
+      await current.stop();
+      await directory.stop();
+    },
+  };
+}

@@ -1,0 +1,82 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { State } from '../../src/ports/state/state.ts';
+import { openOutbox, type OutboxEntry } from '../../src/sandbox/outbox.ts';
+import { openTempState } from '../support/temp-state.ts';
+
+function entry(address: string, text = 'hi'): Omit<OutboxEntry, 'id'> {
+  return {
+    channel: 'EMAIL',
+    address,
+    title: null,
+    text,
+    html: null,
+    headers: {},
+    receivedAt: '2026-03-01T12:30:00.000Z',
+  };
+}
+
+const stops: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const stop of stops.splice(0)) await stop();
+});
+
+async function state(): Promise<State> {
+  const { value, stop } = await openTempState();
+  stops.push(stop);
+  return value;
+}
+
+describe('the outbox', () => {
+  it('lists the newest first, each under an id of its own', async () => {
+    const outbox = openOutbox(await state());
+    const added = await Promise.all(['a@x.example', 'b@x.example', 'a@x.example'].map((address) => outbox.add(entry(address))));
+    expect(outbox.list()).toEqual(added.toReversed());
+    expect(new Set(added.map(({ id }) => id)).size).toBe(3);
+  });
+
+  it('finds the messages to one address, whatever its case', async () => {
+    const outbox = openOutbox(await state());
+    for (const address of ['Anna@x.example', 'banna@x.example', 'anna@X.example']) await outbox.add(entry(address));
+    expect(outbox.list({ address: 'anna@x.example' }).map(({ address }) => address)).toEqual([
+      'anna@X.example',
+      'Anna@x.example',
+    ]);
+  });
+
+  it('forgets the oldest when it is full, for good', async () => {
+    const kept = await state();
+    const outbox = openOutbox(kept, 3);
+    for (const address of ['a', 'b', 'c', 'd', 'e']) await outbox.add(entry(address));
+    expect(outbox.list().map(({ address }) => address)).toEqual(['e', 'd', 'c']);
+    expect(openOutbox(kept).list().map(({ address }) => address)).toEqual(['e', 'd', 'c']);
+  });
+
+  it('is the same after a restart, and goes on', async () => {
+    const kept = await state();
+    const before = openOutbox(kept);
+    await Promise.all(Array.from({ length: 2_100 }, (_, index) => before.add(entry(String(index)))));
+    const after = openOutbox(kept);
+    expect(after.list()).toEqual(before.list());
+    expect(after.revision()).toBe(before.revision());
+    await after.add(entry('one more'));
+    expect(openOutbox(kept).list().slice(0, 2).map(({ address }) => address)).toEqual(['one more', '2099']);
+  });
+
+  it('keeps its memory in bounds when the messages are large', async () => {
+    const outbox = openOutbox(await state());
+    for (let index = 0; index < 100; index++) await outbox.add(entry(String(index), 'x'.repeat(1024 * 1024)));
+    const kept = outbox.list();
+    expect(kept[0]?.address).toBe('99');
+    expect(kept.length).toBeLessThanOrEqual(64);
+  });
+
+  it('hands out lists that later messages do not change, and says when there is something new', async () => {
+    const outbox = openOutbox(await state());
+    const before = outbox.list();
+    const revision = outbox.revision();
+    await outbox.add(entry('a'));
+    expect(before).toEqual([]);
+    expect(outbox.revision()).not.toBe(revision);
+  });
+});

@@ -1,0 +1,34 @@
+import type { AddressInfo } from 'node:net';
+import { SMTPServer } from 'smtp-server';
+import type { Started } from '../../src/lifecycle.ts';
+
+/** A real mail server on loopback that takes everything and remembers it by Message-ID. */
+export interface MailSink {
+  readonly url: string;
+  /** Copies of each message. */
+  readonly copies: ReadonlyMap<string, number>;
+}
+
+/** `hold`: waits before it accepts a message. */
+export async function openMailSink(hold: () => Promise<void> = () => Promise.resolve()): Promise<Started<MailSink>> {
+  const copies = new Map<string, number>();
+  const server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ['STARTTLS', 'AUTH'],
+    logger: false,
+    onData(stream, _session, done) {
+      let text = '';
+      stream.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+      stream.on('end', () => {
+        const id = /^Message-ID: (.*)$/im.exec(text)?.[1] ?? 'none';
+        copies.set(id, (copies.get(id) ?? 0) + 1);
+        void hold().then(() => done());
+      });
+    },
+  });
+  server.on('error', () => undefined);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.server.address() as AddressInfo;
+  const stop = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()));
+  return { value: { url: `smtp://127.0.0.1:${String(port)}`, copies }, stop };
+}
