@@ -39,10 +39,16 @@ async function openSink(): Promise<{ readonly url: string; readonly close: () =>
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.server.address() as AddressInfo;
-  return { url: `smtp://127.0.0.1:${String(port)}`, close: () => void server.close(() => undefined) };
+  const close = (): void => {
+    server.close(() => undefined);
+  };
+  return { url: `smtp://127.0.0.1:${String(port)}`, close };
 }
 
-async function openService(dataDir: string, smtpUrl: string): Promise<{ readonly url: string; readonly pid: number; readonly stop: () => Promise<void> }> {
+async function openService(
+  dataDir: string,
+  smtpUrl: string,
+): Promise<{ readonly url: string; readonly pid: number; readonly stop: () => Promise<void> }> {
   const env = {
     ...process.env,
     PORT: '0',
@@ -64,7 +70,11 @@ async function openService(dataDir: string, smtpUrl: string): Promise<{ readonly
     });
   });
   const ended = new Promise<void>((resolve) => child.on('exit', () => resolve()));
-  return { url, pid: child.pid ?? 0, stop: () => (child.kill('SIGTERM'), ended) };
+  const stop = (): Promise<void> => {
+    child.kill('SIGTERM');
+    return ended;
+  };
+  return { url, pid: child.pid ?? 0, stop };
 }
 
 async function call(url: string, query: string, variables: object): Promise<unknown> {
@@ -78,7 +88,8 @@ async function call(url: string, query: string, variables: object): Promise<unkn
   return body.data;
 }
 
-const BULK = 'mutation($inputs: [RequestNotificationInput!]!) { requestNotifications(inputs: $inputs) { notification { id } error { code message } } }';
+const BULK =
+  'mutation($inputs: [RequestNotificationInput!]!) { requestNotifications(inputs: $inputs) { notification { id } error { code message } } }';
 
 async function requestAll(url: string): Promise<void> {
   let next = 0;
@@ -101,7 +112,10 @@ async function requestAll(url: string): Promise<void> {
 async function usage(pid: number): Promise<{ readonly cpu: number; readonly memory: number }> {
   const fields = (await readFile(`/proc/${String(pid)}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
   const status = await readFile(`/proc/${String(pid)}/status`, 'utf8');
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, memory: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024 };
+  return {
+    cpu: (Number(fields[11]) + Number(fields[12])) / 100,
+    memory: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
+  };
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'heliograph-bench-'));
@@ -112,7 +126,9 @@ try {
   const before = await usage(service.pid);
   await delay(idleSeconds * 1_000);
   const idle = await usage(service.pid);
-  console.log(`idle: ${idle.memory.toFixed(0)} MiB resident, ${(((idle.cpu - before.cpu) / idleSeconds) * 100).toFixed(2)} % of one core`);
+  console.log(
+    `idle: ${idle.memory.toFixed(0)} MiB resident, ${(((idle.cpu - before.cpu) / idleSeconds) * 100).toFixed(2)} % of one core`,
+  );
 
   for (let user = 0; user < 100; user += 1) {
     const id = `user-${String(user)}`;
@@ -127,9 +143,15 @@ try {
   const mailed = performance.now();
   const after = await usage(service.pid);
   const perSecond = (until: number): string => (requests / ((until - started) / 1_000)).toFixed(0);
-  console.log(`accepted: ${String(requests)} requests at ${perSecond(accepted)} a second (${String(itemsPerCall)} a call, ${String(callsAtOnce)} calls at once)`);
-  console.log(`mailed: all of them ${perSecond(mailed)} a second from the first request to the last mail; copies: ${String(mails.count)}`);
-  console.log(`then: ${after.memory.toFixed(0)} MiB resident, ${(((after.cpu - idle.cpu) / requests) * 1_000).toFixed(2)} ms of CPU a request`);
+  console.log(
+    `accepted: ${String(requests)} requests at ${perSecond(accepted)} a second (${String(itemsPerCall)} a call, ${String(callsAtOnce)} calls at once)`,
+  );
+  console.log(
+    `mailed: all of them ${perSecond(mailed)} a second from the first request to the last mail; copies: ${String(mails.count)}`,
+  );
+  console.log(
+    `then: ${after.memory.toFixed(0)} MiB resident, ${(((after.cpu - idle.cpu) / requests) * 1_000).toFixed(2)} ms of CPU a request`,
+  );
 } finally {
   await service.stop();
   sink.close();

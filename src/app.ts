@@ -7,13 +7,12 @@ import { claim, record } from './commands/deliveries.ts';
 import type { DeliveryPolicy } from './commands/delivery-policy.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
-import { systemIds } from './ids.ts';
+import { cursorOf, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
 import { start, type Scope, type Started } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { QUEUES, type Broker } from './ports/broker/broker.ts';
 import { openBroker } from './ports/broker/open.ts';
-import { cursorOf } from './ports/event-log/cursor.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import { openEventLog } from './ports/event-log/open.ts';
 import { openLmdbState } from './ports/state/lmdb.ts';
@@ -56,7 +55,9 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
     const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
     const log = scope.use(await openEventLog(config.eventLog));
     const states = scope.use(await openLmdbState(join(dataDir.path, 'state', log.id)));
-    const broker = scope.use(openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')));
+    const broker = scope.use(
+      openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')),
+    );
     const context = { log, now: Date.now, ids: systemIds, keys: openKeys(secretKey), templates: liquidTemplates };
     const bootstrap = await seedBootstrapClient(context, config.bootstrap, dataDir);
     const outbox = config.email.kind === 'sandbox' ? openOutbox(states.open('outbox')) : null;
@@ -125,7 +126,7 @@ function apiOptions(parts: Parts & { readonly projections: Projections }): Param
     commands: createCommands(context),
     queries: createQueries(context),
     queues: () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await broker.depth(name)) }))),
-    head: async () => cursorOf(log, await log.head()),
+    head: async () => cursorOf(log.id, await log.head()),
     ready: () => readiness(projections),
     outbox: outbox === null ? null : (filter) => outbox.list(filter),
     sandboxPage: outbox === null ? null : renderSandboxPage,
@@ -137,5 +138,8 @@ function apiOptions(parts: Parts & { readonly projections: Projections }): Param
 
 function readiness(projections: Projections): { readonly ready: boolean; readonly reasons: readonly string[] } {
   const behind = projections.map((status) => status()).filter(({ live }) => !live);
-  return { ready: behind.length === 0, reasons: behind.map(({ name }) => `${name} has not reached the end of the log yet`) };
+  return {
+    ready: behind.length === 0,
+    reasons: behind.map(({ name }) => `${name} has not reached the end of the log yet`),
+  };
 }

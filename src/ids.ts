@@ -40,3 +40,8 @@ export const streamOf = {
   template: (tenant: string, key: string): string => `template-${derivedId('template', tenant, key)}`,
   client: (appKey: string): string => `client-${derivedId('client', appKey)}`,
 } as const;
+
+/** Names one update for clients: the log, the position in it, and the index within the event. Opaque to them. */
+export function cursorOf(logId: string, position: string, index = 0): string {
+  return Buffer.from(`${logId}/${position}/${String(index)}`).toString('base64url');
+}

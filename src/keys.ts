@@ -7,7 +7,9 @@ const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /** Everything that is keyed with SECRET_KEY. Each use has its own label, so that no value can stand in for another. */
 export function openKeys(secretKey: string): Keys {
   const hash = (label: string, ...parts: readonly string[]): string =>
-    createHmac('sha256', secretKey).update(JSON.stringify([label, ...parts])).digest('base64url');
+    createHmac('sha256', secretKey)
+      .update(JSON.stringify([label, ...parts]))
+      .digest('base64url');
   return {
     inputHash: (input) => hash('input', canonicalJson(input)),
     secretHash: (appKey, appSecret) => hash('secret', appKey, appSecret),

@@ -18,7 +18,7 @@ const FROM_APOLLO = ['PERSISTED_QUERY_NOT_SUPPORTED'];
 describe('The catalogue of error codes', () => {
   it('is documented code for code', async () => {
     const text = await readFile(new URL('docs/errors.md', ROOT), 'utf8');
-    const documented = [...text.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, code]) => code).toSorted();
+    const documented = [...text.matchAll(/^\| `([A-Z_]+)` +\|/gm)].map(([, code]) => code).toSorted();
     expect(documented).toEqual(codes);
   });
 

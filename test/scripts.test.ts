@@ -25,7 +25,18 @@ beforeEach(async () => {
   await fakeNpm(INSTALLER);
 });
 
-afterEach(() => rm(folder, { recursive: true, force: true }));
+const started: ChildProcess[] = [];
+
+afterEach(async () => {
+  for (const child of started
+    .splice(0)
+    .filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)) {
+    const exit = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exit;
+  }
+  await rm(folder, { recursive: true, force: true });
+});
 
 async function put(file: string, text: string): Promise<void> {
   await mkdir(join(folder, file, '..'), { recursive: true });
@@ -61,6 +72,7 @@ fs.writeFileSync(target + '/main.js', 'console.log("main ' + text + '")');
 function begin(): ChildProcess & { readonly text: () => string } {
   const env = { PATH: `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}`, NODE_ENV: 'production' };
   const child = spawn(process.execPath, ['scripts/start.mjs'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  started.push(child);
   let text = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (part: string) => (text += part));

@@ -40,14 +40,13 @@ async function loadGraphiql(): Promise<typeof Graphiql> {
   }
 }
 
-const WELCOME = `# Every operation needs the appKey and the appSecret of a client.
+const WELCOME = `# Every operation needs an appKey and its appSecret.
+# Put them under "Headers" below, as what this prints:
 #
-# Open "Headers" below and put in what this prints:
+#   printf %s "$KEY:$SECRET" | base64 | tr -d '\\n'
 #
-#   printf '%s' "$APP_KEY:$APP_SECRET" | base64 -w0
-#
-# as  { "Authorization": "Basic …" }  and then press the refresh button
-# at the lower left: the schema can be read only with credentials, too.
+# Then press the refresh button at the lower left:
+# the schema, too, can be read only with credentials.
 
 query WhereTheLogEnds {
   head

@@ -23,7 +23,6 @@ export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drai
     logger: false,
     bodyLimit: BODY_LIMIT,
     genReqId: options.newId,
-    requestIdHeader: false,
     exposeHeadRoutes: false,
     return503OnClosing: false,
     requestTimeout: requestMs,

@@ -19,7 +19,10 @@ export function cancelNotification(state: NotificationState, metadata: Metadata,
     ...open
       .filter(({ claimUntil }) => claimUntil === null)
       .map((delivery) => ({
-        event: { type: 'DeliveryCancelled', data: { deliveryId: delivery.id, reason: cancelReason(delivery) } } as const,
+        event: {
+          type: 'DeliveryCancelled',
+          data: { deliveryId: delivery.id, reason: cancelReason(delivery) },
+        } as const,
         metadata: { ...deliveryMetadata(state, delivery, delivery.provider, now), ...originOf(metadata) },
       })),
   ];

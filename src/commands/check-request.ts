@@ -45,22 +45,38 @@ function checkForm(input: RequestNotification): void {
   refuse(unsupported !== undefined, 'NOT_YET_SUPPORTED', `${only}, not ${String(unsupported)}`, 'channels');
   const both = content !== null && template !== null;
   refuse(both, 'CONTENT_OR_TEMPLATE', 'content and template are both given', 'template');
-  refuse(content === null && template === null, 'CONTENT_OR_TEMPLATE', 'neither content nor template is given', 'content');
+  refuse(
+    content === null && template === null,
+    'CONTENT_OR_TEMPLATE',
+    'neither content nor template is given',
+    'content',
+  );
   const bytes = Buffer.byteLength(JSON.stringify({ ...input, asSent: null }));
-  refuse(bytes > MAX_REQUEST_BYTES, 'TOO_LARGE', `the request has ${String(bytes)} bytes`, content === null ? 'data' : 'content');
+  refuse(
+    bytes > MAX_REQUEST_BYTES,
+    'TOO_LARGE',
+    `the request has ${String(bytes)} bytes`,
+    content === null ? 'data' : 'content',
+  );
   if (content !== null) checkContent(content);
 }
 
 function checkContent({ title, body, url }: Content): void {
   refuse(body.trim() === '', 'INVALID_INPUT', 'content.body is empty', 'content.body');
   if (title !== null) requireText(title, 'content.title', 998);
-  if (url !== null) refuse(!isUsableUrl(url), 'INVALID_INPUT', 'content.url is no absolute http(s) or app link', 'content.url');
+  if (url !== null)
+    refuse(!isUsableUrl(url), 'INVALID_INPUT', 'content.url is no absolute http(s) or app link', 'content.url');
 }
 
 /** Web pages and deep links into apps; nothing that a mail program would run or read from a disk. */
 function isUsableUrl(text: string): boolean {
   const forbidden = ['javascript:', 'data:', 'vbscript:', 'file:', 'blob:', 'about:'];
-  return text.length <= 2048 && URL.canParse(text) && !/[\s\p{Cc}"<>]/u.test(text) && !forbidden.includes(new URL(text).protocol);
+  return (
+    text.length <= 2048 &&
+    URL.canParse(text) &&
+    !/[\s\p{Cc}"<>]/u.test(text) &&
+    !forbidden.includes(new URL(text).protocol)
+  );
 }
 
 function checkSchedule({ deliverAt, expiresAt }: RequestNotification, now: number): void {

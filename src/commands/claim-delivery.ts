@@ -17,7 +17,12 @@ export interface ClaimRequest {
 /** What the job has come to: `drafts` are to be recorded first, and the rest holds only if that succeeds. */
 export type Claim =
   /** The attempt is ours to make until `claimUntil` (milliseconds since the epoch). */
-  | { readonly kind: 'claimed'; readonly attempt: number; readonly claimUntil: number; readonly drafts: readonly Draft[] }
+  | {
+      readonly kind: 'claimed';
+      readonly attempt: number;
+      readonly claimUntil: number;
+      readonly drafts: readonly Draft[];
+    }
   /** Nothing (more) to do for this job. */
   | { readonly kind: 'done'; readonly drafts: readonly Draft[] }
   /** Somebody else is at it, or it is too early. */
@@ -75,7 +80,8 @@ function afterLostClaim(situation: Situation): Claim {
     const cancelled = { type: 'DeliveryCancelled', data: { deliveryId, reason: 'ATTEMPT_IN_DOUBT' } } as const;
     return done([doubt, draft(situation, cancelled)]);
   }
-  if (policy.doubt === 'HOLD') return done([doubt, draft(situation, { type: 'DeliveryHeld', data: { deliveryId, reason } })]);
+  if (policy.doubt === 'HOLD')
+    return done([doubt, draft(situation, { type: 'DeliveryHeld', data: { deliveryId, reason } })]);
   if (!mayRetry(policy, attempt)) {
     const dead = { type: 'DeliveryDeadLettered', data: { deliveryId, attempt, reason, raw: null } } as const;
     return done([doubt, draft(situation, dead)]);
@@ -93,7 +99,12 @@ function claimUnlessExpired(situation: Situation, before: readonly Draft[]): Cla
   const attempt = delivery.attempts + 1;
   const claimUntil = now + policy.claimMs;
   const data = { deliveryId, attempt, claimUntil: new Date(claimUntil).toISOString() };
-  return { kind: 'claimed', attempt, claimUntil, drafts: [...before, draft(situation, { type: 'DeliveryAttempted', data })] };
+  return {
+    kind: 'claimed',
+    attempt,
+    claimUntil,
+    drafts: [...before, draft(situation, { type: 'DeliveryAttempted', data })],
+  };
 }
 
 function done(drafts: readonly Draft[]): Claim {

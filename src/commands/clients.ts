@@ -80,7 +80,11 @@ export async function revokeClient(context: CommandContext, caller: Caller, appK
 }
 
 /** Makes the configured secret of the bootstrap client the only one, when it is not among its secrets. A revoked client stays revoked. */
-export async function adoptSecret(context: CommandContext, caller: Caller, { appKey, appSecret }: ClientCredentials): Promise<void> {
+export async function adoptSecret(
+  context: CommandContext,
+  caller: Caller,
+  { appKey, appSecret }: ClientCredentials,
+): Promise<void> {
   const data = rotation(context, { appKey, appSecret }, 0);
   await change(context, caller, appKey, (state) => {
     if (state === null || state.revoked || acceptsSecret(context, state, data.secretHash)) return [];

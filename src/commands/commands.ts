@@ -24,7 +24,10 @@ export interface Commands {
   publishTemplate(caller: Caller, input: PublishTemplate): Promise<PublishedTemplate>;
   requestNotification(caller: Caller, input: RequestNotification): Promise<Requested>;
   /** One result an item, in order; an item that is refused fails alone. @throws DomainError TOO_MANY_ITEMS over 1,000. */
-  requestNotifications(caller: Caller, inputs: readonly RequestNotification[]): Promise<readonly (Requested | DomainError)[]>;
+  requestNotifications(
+    caller: Caller,
+    inputs: readonly RequestNotification[],
+  ): Promise<readonly (Requested | DomainError)[]>;
   cancelNotification(caller: Caller, id: string): Promise<Cancelled>;
   registerClient(caller: Caller, input: RegisterClient): Promise<ClientCredentials>;
   rotateClientSecret(caller: Caller, appKey: string, graceSeconds: number): Promise<ClientCredentials>;

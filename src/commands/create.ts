@@ -62,11 +62,7 @@ async function cancel(context: CommandContext, caller: Caller, id: string): Prom
   return { cancelled: deliveries.every(({ outcome }) => outcome === 'CANCELLED'), deliveries, notification };
 }
 
-async function readNotification(
-  { log }: CommandContext,
-  tenant: string,
-  id: string,
-): Promise<NotificationView | null> {
+async function readNotification({ log }: CommandContext, tenant: string, id: string): Promise<NotificationView | null> {
   if (!isNotificationId(id)) return null;
   const view = notificationView(log, await log.read(streamOf.notification(id)));
   return view?.state.tenant === tenant ? view : null;

@@ -19,7 +19,11 @@ export type ClaimResult =
   | { readonly kind: 'foreign' };
 
 /** Claims one attempt in the notification's stream; of any number of callers at most one gets it. */
-export async function claim(context: DeliveryContext, request: ClaimRequest, policy: DeliveryPolicy): Promise<ClaimResult> {
+export async function claim(
+  context: DeliveryContext,
+  request: ClaimRequest,
+  policy: DeliveryPolicy,
+): Promise<ClaimResult> {
   let decided: Claim = { kind: 'foreign', drafts: [] };
   const aggregate = { stream: streamOf.notification(request.notificationId), fold: foldNotification };
   const { state } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (current) => {

@@ -1,7 +1,8 @@
 import type { DomainEvent, Metadata } from '../events/event.ts';
 import { DomainError } from '../errors.ts';
-import type { EventLog, NewEvent, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
+import type { Appended, EventLog, NewEvent, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
+import { AppendUnknown } from '../ports/event-log/supervised.ts';
 
 /** What a decision wants recorded. */
 export interface Draft<E extends DomainEvent = DomainEvent> {
@@ -51,16 +52,21 @@ export async function handle<S>(
   throw new DomainError('CONFLICT', 'somebody else kept changing the same thing; try again');
 }
 
-async function appendUnlessConflict(
+/**
+ * Null when somebody else was quicker.
+ * @throws DomainError UNAVAILABLE when the log gave no answer: the events may have been recorded.
+ */
+export async function appendUnlessConflict(
   log: EventLog,
   stream: string,
   events: readonly NewEvent[],
   version: number,
-): Promise<{ readonly version: number; readonly position: Position } | null> {
+): Promise<Appended | null> {
   try {
     return await log.append(stream, events, version);
   } catch (error) {
     if (error instanceof WrongExpectedVersion) return null;
+    if (error instanceof AppendUnknown) throw new DomainError('UNAVAILABLE', 'the event log gave no answer in time');
     throw error;
   }
 }

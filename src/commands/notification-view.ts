@@ -1,6 +1,6 @@
 import type { NotificationView, TimelineEntry } from './commands.ts';
 import { foldNotification } from '../events/fold.ts';
-import { cursorOf } from '../ports/event-log/cursor.ts';
+import { cursorOf } from '../ids.ts';
 import type { EventLog, RecordedEvent } from '../ports/event-log/event-log.ts';
 
 /** State and story of a notification from its stream; null when there is none. */
@@ -13,7 +13,7 @@ export function notificationView(log: Pick<EventLog, 'id'>, events: readonly Rec
 function timelineEntries(log: Pick<EventLog, 'id'>, event: RecordedEvent): readonly TimelineEntry[] {
   const updates = updatesOf(event.data as Readonly<Record<string, unknown>>);
   return updates.map(({ deliveryId, ...detail }, index) => ({
-    cursor: cursorOf(log, event.position, index),
+    cursor: cursorOf(log.id, event.position, index),
     type: event.type,
     occurredAt: event.metadata.occurredAt,
     deliveryId: typeof deliveryId === 'string' ? deliveryId : null,

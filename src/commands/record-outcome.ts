@@ -47,7 +47,8 @@ function decide(situation: Situation): readonly DeliveryEvent[] {
     const { providerMessageId, raw } = outcome;
     return [{ type: 'DeliverySent', data: { deliveryId, attempt, provider, providerMessageId, raw } }];
   }
-  if (hasEnded(delivery) || delivery.status === 'HELD' || delivery.attempts !== attempt || delivery.claimUntil === null) return [];
+  if (hasEnded(delivery) || delivery.status === 'HELD' || delivery.attempts !== attempt || delivery.claimUntil === null)
+    return [];
   switch (outcome.kind) {
     case 'rejected':
       return [{ type: 'DeliveryRejected', data: { deliveryId, attempt, reason: outcome.reason, raw: outcome.raw } }];
@@ -102,7 +103,11 @@ function endingInstead(
 }
 
 /** An attempt cut short by our own stop is due again at once. */
-function nextDue({ made, policy, now }: Situation, reason: RetryReason | UnknownReason, afterMs: number | null): number {
+function nextDue(
+  { made, policy, now }: Situation,
+  reason: RetryReason | UnknownReason,
+  afterMs: number | null,
+): number {
   if (reason === 'SENDER_STOPPED') return now;
   return now + Math.max(retryDelayMs(policy, made.attempt), afterMs ?? 0);
 }

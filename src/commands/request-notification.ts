@@ -10,7 +10,7 @@ import type { NotificationContext } from '../events/event.ts';
 import type { NotificationRequested } from '../events/notifications.ts';
 import { keyedNotificationId, streamOf } from '../ids.ts';
 import type { NewEvent, RecordedEvent } from '../ports/event-log/event-log.ts';
-import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
+import { appendUnlessConflict } from './handle.ts';
 
 const MAX_ITEMS = 1_000;
 
@@ -33,7 +33,7 @@ export async function requestNotification(
   return accept(context, caller, input, { id, inputHash });
 }
 
-/** One result an item, in order; what one item meets does not touch the others. A fault of the log fails the whole call: which items were accepted, the same call with the same keys tells. */
+/** One result an item, in order; what one item meets does not touch the others. */
 export async function requestNotifications(
   context: CommandContext,
   caller: Caller,
@@ -65,13 +65,9 @@ async function accept(
   const data = toEvent(input, pinTemplate(template), inputHash, now);
   const event = newEvent(context, caller, { id, data, now });
   const stream = streamOf.notification(id);
-  try {
-    const { version, position } = await context.log.append(stream, [event], 0);
-    return answer(context, [{ ...event, stream, version, position }], false);
-  } catch (error) {
-    if (!(error instanceof WrongExpectedVersion)) throw error;
-    return replay(context, await context.log.read(stream), inputHash);
-  }
+  const appended = await appendUnlessConflict(context.log, stream, [event], 0);
+  if (appended === null) return replay(context, await context.log.read(stream), inputHash);
+  return answer(context, [{ ...event, stream, ...appended }], false);
 }
 
 function newEvent(
@@ -111,7 +107,11 @@ function toEvent(
 function replay(context: CommandContext, events: readonly RecordedEvent[], inputHash: string): Requested {
   const state = foldNotification(events);
   if (!context.keys.sameHash(state?.request.inputHash ?? '', inputHash)) {
-    throw new DomainError('IDEMPOTENCY_CONFLICT', 'the idempotency key was used before with another input', 'idempotencyKey');
+    throw new DomainError(
+      'IDEMPOTENCY_CONFLICT',
+      'the idempotency key was used before with another input',
+      'idempotencyKey',
+    );
   }
   return answer(context, events, true);
 }
@@ -125,14 +125,24 @@ function answer(context: CommandContext, events: readonly RecordedEvent[], repla
 
 function checkKey(key: string): void {
   const bad = key.length === 0 || key.length > 255 || hasControlCharacter(key);
-  refuse(bad, 'INVALID_INPUT', 'idempotencyKey has 1 to 255 characters, none of them a control character', 'idempotencyKey');
+  refuse(
+    bad,
+    'INVALID_INPUT',
+    'idempotencyKey has 1 to 255 characters, none of them a control character',
+    'idempotencyKey',
+  );
 }
 
 const MAX_NESTING = 32;
 
 /** Of the input as it was sent. Deep nesting is refused first: whoever walks the input later may then recurse. */
 function hashInput({ keys }: CommandContext, { asSent }: RequestNotification): string {
-  refuse(nestsDeeper(asSent, MAX_NESTING), 'INVALID_INPUT', `data nests over ${String(MAX_NESTING)} levels deep`, 'data');
+  refuse(
+    nestsDeeper(asSent, MAX_NESTING),
+    'INVALID_INPUT',
+    `data nests over ${String(MAX_NESTING)} levels deep`,
+    'data',
+  );
   return keys.inputHash(asSent);
 }
 

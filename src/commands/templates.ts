@@ -29,7 +29,12 @@ export async function publishTemplate(
     if (state !== null && JSON.stringify(variants) === JSON.stringify(state.variants)) return [];
     const data = { key, version: (state?.version ?? 0) + 1, variants };
     const bytes = Buffer.byteLength(JSON.stringify(data));
-    refuse(bytes > MAX_VERSION_BYTES, 'TOO_LARGE', `all variants of the template together have ${String(bytes)} bytes`, 'body');
+    refuse(
+      bytes > MAX_VERSION_BYTES,
+      'TOO_LARGE',
+      `all variants of the template together have ${String(bytes)} bytes`,
+      'body',
+    );
     return [{ event: { type: 'TemplatePublished', data }, metadata }];
   });
   return { key, version };

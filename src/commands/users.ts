@@ -1,12 +1,11 @@
 import type { Caller, RegisterUser, SetPreference } from './commands.ts';
 import type { CommandContext } from './context.ts';
 import { requestMetadata } from './context.ts';
-import type { Aggregate, Draft } from './handle.ts';
+import type { Aggregate } from './handle.ts';
 import { handle } from './handle.ts';
 import { isLocale, isPhoneNumber, isTimeZone, refuse, requireText } from './validation.ts';
 import { DomainError } from '../errors.ts';
 import { isEmailAddress } from '../events/address.ts';
-import type { Metadata } from '../events/event.ts';
 import { foldUser } from '../events/fold.ts';
 import type { Contact, UserEvent, UserState } from '../events/users.ts';
 import { evolveUser } from '../events/users.ts';
@@ -22,7 +21,9 @@ export async function setPreference(context: CommandContext, caller: Caller, inp
   if (category !== null) requireText(category, 'category', MAX_CATEGORY);
   return change(context, caller, userId, (state) => {
     if (state === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'userId');
-    const same = state.preferences.some((each) => each.channel === channel && each.category === category && each.optIn === optIn);
+    const same = state.preferences.some(
+      (each) => each.channel === channel && each.category === category && each.optIn === optIn,
+    );
     return same ? [] : [{ type: 'PreferenceSet', data: { channel, category, optIn } }];
   });
 }
@@ -40,18 +41,14 @@ async function change(
   decide: (state: UserState | null) => readonly UserEvent[],
 ): Promise<UserState> {
   const metadata = requestMetadata(caller, context.now());
-  let after: UserState | null = null;
-  await handle({ log: context.log, newId: context.ids.random }, userAggregate(caller.tenant, userId), (state) => {
-    const events = decide(state);
-    after = events.reduce<UserState | null>((each, event) => evolveUser(each, event, caller.tenant), state);
-    return events.map((event) => draft(event, metadata));
-  });
-  if (after === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'id');
+  const aggregate = userAggregate(caller.tenant, userId);
+  const { state, appended } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (current) =>
+    decide(current).map((event) => ({ event, metadata })),
+  );
+  const events = appended as readonly UserEvent[];
+  const after = events.reduce<UserState | null>((each, event) => evolveUser(each, event, caller.tenant), state);
+  if (after === null) throw new Error('a user that was changed is there');
   return after;
-}
-
-function draft(event: UserEvent, metadata: Metadata): Draft {
-  return { event, metadata };
 }
 
 /** A field left out stays, null removes it; nothing is recorded when nothing changes. */
@@ -80,5 +77,10 @@ function checkContact({ id, email, phone, locale, timeZone }: RegisterUser): voi
   refuse(bad(email, isEmailAddress), 'INVALID_EMAIL', 'email is not exactly one plain e-mail address', 'email');
   refuse(bad(phone, isPhoneNumber), 'INVALID_PHONE', 'phone is not in E.164 form, for example +12025550123', 'phone');
   refuse(bad(locale, isLocale), 'INVALID_INPUT', 'locale is not a BCP 47 language tag, for example pt-BR', 'locale');
-  refuse(bad(timeZone, isTimeZone), 'INVALID_INPUT', 'timeZone is not an IANA name, for example Europe/Berlin', 'timeZone');
+  refuse(
+    bad(timeZone, isTimeZone),
+    'INVALID_INPUT',
+    'timeZone is not an IANA name, for example Europe/Berlin',
+    'timeZone',
+  );
 }

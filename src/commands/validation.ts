@@ -37,7 +37,9 @@ export function isLocale(value: string): boolean {
 /** A name of the IANA time zone database, as this runtime knows it. */
 export function isTimeZone(value: string): boolean {
   try {
-    return new Intl.DateTimeFormat('en', { timeZone: value }).resolvedOptions().timeZone !== '' && /^[A-Za-z]/.test(value);
+    return (
+      new Intl.DateTimeFormat('en', { timeZone: value }).resolvedOptions().timeZone !== '' && /^[A-Za-z]/.test(value)
+    );
   } catch {
     return false;
   }

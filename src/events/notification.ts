@@ -32,11 +32,7 @@ export const NOTIFICATION_STATUSES = ['REQUESTED', 'SCHEDULED', 'ROUTED', 'COMPL
 export type NotificationStatus = (typeof NOTIFICATION_STATUSES)[number];
 
 export type DeliveryReason =
-  | DecisionReason
-  | RetryReason
-  | RejectReason
-  | UnknownReason
-  | Exclude<CancelReason, 'REQUESTED'>;
+  DecisionReason | RetryReason | RejectReason | UnknownReason | Exclude<CancelReason, 'REQUESTED'>;
 
 /** A notification as its stream tells it. */
 export interface NotificationState {

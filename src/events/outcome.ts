@@ -22,7 +22,12 @@ export type Outcome =
   /** Accepted by the provider; delivered is a receipt's word. */
   | { readonly kind: 'sent'; readonly providerMessageId: string | null; readonly raw: string | null }
   /** Certainly not accepted, worth another attempt. `afterMs`: the provider asked for at least this pause. */
-  | { readonly kind: 'retry'; readonly reason: RetryReason; readonly afterMs: number | null; readonly raw: string | null }
+  | {
+      readonly kind: 'retry';
+      readonly reason: RetryReason;
+      readonly afterMs: number | null;
+      readonly raw: string | null;
+    }
   /** Certainly not accepted, for good. */
   | { readonly kind: 'rejected'; readonly reason: RejectReason; readonly raw: string | null }
   /** The request went out and no answer came back: accepted or not, nobody knows. */

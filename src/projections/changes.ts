@@ -8,7 +8,8 @@ export interface Changes {
   readonly list: () => readonly Change[];
 }
 
-export function changesTo(state: State): Changes {
+/** Changes on top of a state, or of other changes. */
+export function changesTo(state: Pick<State, 'get'>): Changes {
   const changes = new Map<string, Change>();
   return {
     get: (key) => {

@@ -36,9 +36,11 @@ export function foldDispatch(event: RecordedEvent, changes: Changes): void {
       for (const decision of decoded.data.decisions) open(event, decision, decoded.data.expiresAt, changes);
       return;
     case 'DeliveryAttempted':
-      return schedule(decoded.data, decoded.data.claimUntil, changes);
+      schedule(decoded.data, decoded.data.claimUntil, changes);
+      return;
     case 'DeliveryRetryScheduled':
-      return schedule(decoded.data, decoded.data.retryAt, changes);
+      schedule(decoded.data, decoded.data.retryAt, changes);
+      return;
     case 'DeliveryOutcomeUnknown':
       if (decoded.data.retryAt !== null) schedule(decoded.data, decoded.data.retryAt, changes);
       return;
@@ -48,7 +50,8 @@ export function foldDispatch(event: RecordedEvent, changes: Changes): void {
     case 'DeliveryExpired':
     case 'DeliveryCancelled':
     case 'DeliveryDeadLettered':
-      return forget(changes, decoded.data.deliveryId);
+      forget(changes, decoded.data.deliveryId);
+      return;
     default:
   }
 }
@@ -83,7 +86,7 @@ function schedule(
   put(changes, { ...entry, attempt: attempt + 1, due: Date.parse(due), fedAt: null, session: null, refeeds: 0 });
 }
 
-export function forget(changes: Changes, deliveryId: string): void {
+function forget(changes: Changes, deliveryId: string): void {
   const entry = read(changes, deliveryId);
   if (entry !== null) drop(changes, entry);
 }
@@ -131,7 +134,9 @@ export function fedInOtherSessions(state: State, session: string, limit: number)
 }
 
 function entriesOf(state: State, pointers: readonly (readonly [Key, unknown])[]): readonly Entry[] {
-  return pointers.map(([, id]) => state.get(['delivery', String(id)]) as Entry | undefined).filter((each) => each !== undefined);
+  return pointers
+    .map(([, id]) => state.get(['delivery', String(id)]) as Entry | undefined)
+    .filter((each) => each !== undefined);
 }
 
 function read(changes: Changes, deliveryId: string): Entry | null {

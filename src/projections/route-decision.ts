@@ -26,7 +26,11 @@ export function decideRouting(input: RoutingInput, recipient: Recipient | null):
   return channels.map((channel) => decideDelivery(input, recipient, channel));
 }
 
-function decideDelivery({ notificationId, category }: RoutingInput, recipient: Recipient | null, channel: Channel): Decision {
+function decideDelivery(
+  { notificationId, category }: RoutingInput,
+  recipient: Recipient | null,
+  channel: Channel,
+): Decision {
   const address = addressOf(recipient, channel);
   const channelOptIn = preferenceOf(recipient, channel, null);
   const categoryOptIn = preferenceOf(recipient, channel, category);
@@ -51,7 +55,10 @@ interface RuleInput {
 }
 
 /** The first rule that objects decides. Whoever switched a whole channel off gets nothing on it, whatever a category says. */
-function firstRule({ hasAddress, channelOptIn, categoryOptIn }: RuleInput): { reason: DecisionReason; rule: DecisionRule } {
+function firstRule({ hasAddress, channelOptIn, categoryOptIn }: RuleInput): {
+  reason: DecisionReason;
+  rule: DecisionRule;
+} {
   if (!hasAddress) return { reason: 'NO_ADDRESS', rule: 'reachability' };
   if (channelOptIn === false) return { reason: 'CHANNEL_OPTED_OUT', rule: 'channel-preference' };
   if (categoryOptIn === false) return { reason: 'CATEGORY_OPTED_OUT', rule: 'category-preference' };

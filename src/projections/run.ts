@@ -85,22 +85,32 @@ export function runProjection(projection: Projection, options: RunOptions): Star
 }
 
 async function follow(run: Run): Promise<void> {
-  const { projection, options, stopping } = run;
-  while (!stopping.aborted) {
-    const attempt = new AbortController();
-    const watch = setInterval(() => void restartWhenStalled(run, attempt), options.stallMs ?? 30_000);
-    try {
-      const signal = AbortSignal.any([stopping, attempt.signal]);
-      const batches = options.log.subscribe(checkpointOf(projection), projection.filter, signal);
-      for await (const batch of batches) await apply(run, batch);
-      if (!stopping.aborted) options.logger.warn({ projection: projection.name }, 'subscription ended; opening it again');
-    } catch (error) {
-      options.logger.error({ projection: projection.name, err: error }, 'subscription failed; opening it again');
-    } finally {
-      clearInterval(watch);
-    }
+  while (!isStopping(run)) {
+    const err = await followOnce(run).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    if (isStopping(run)) return;
+    run.options.logger.error({ projection: run.projection.name, err }, 'subscription ended; opening it again');
     await pause(run);
   }
+}
+
+async function followOnce(run: Run): Promise<void> {
+  const { projection, options, stopping } = run;
+  const attempt = new AbortController();
+  const watch = setInterval(() => void restartWhenStalled(run, attempt), options.stallMs ?? 30_000);
+  try {
+    const signal = AbortSignal.any([stopping, attempt.signal]);
+    const batches = options.log.subscribe(checkpointOf(projection), projection.filter, signal);
+    for await (const batch of batches) await apply(run, batch);
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+function isStopping({ stopping }: Run): boolean {
+  return stopping.aborted;
 }
 
 /** A subscription can die without a word: then the log's head moves on and nothing arrives. */
@@ -112,7 +122,10 @@ async function restartWhenStalled(run: Run, attempt: AbortController): Promise<v
     await pause(run);
     const stalled = !run.busy && run.handled === before && checkpointOf(projection) < head;
     if (!stalled || attempt.signal.aborted || run.stopping.aborted) return;
-    options.logger.error({ projection: projection.name }, 'no progress while the log moves on; opening the subscription again');
+    options.logger.error(
+      { projection: projection.name },
+      'no progress while the log moves on; opening the subscription again',
+    );
     attempt.abort();
   } catch (error) {
     options.logger.warn({ projection: projection.name, err: error }, 'the log did not say where it ends');
@@ -139,7 +152,7 @@ async function apply(run: Run, batch: EventBatch): Promise<void> {
 
 function foldOrPark(run: Run, event: RecordedEvent, changes: Changes): void {
   for (let attempt = 1; attempt <= FOLD_TRIES; attempt += 1) {
-    const trial = changesTo({ get: changes.get, list: run.projection.state.list, commit: () => Promise.resolve() });
+    const trial = changesTo(changes);
     try {
       run.projection.fold(event, trial);
       for (const change of trial.list()) applyChange(changes, change);
@@ -155,7 +168,10 @@ function park(run: Run, { event, error }: { event: RecordedEvent; error: unknown
   const { position, stream, type, id } = event;
   changes.put(['parked', position], { stream, type, id, error: String(error) });
   run.parked += 1;
-  options.logger.error({ projection: projection.name, stream, type, position, err: error }, 'parked an event that cannot be folded');
+  options.logger.error(
+    { projection: projection.name, stream, type, position, err: error },
+    'parked an event that cannot be folded',
+  );
 }
 
 /** The state is local: what keeps it from committing, a full disk say, is waited out; the log is not read further meanwhile. */
@@ -167,7 +183,10 @@ async function commitSurely(run: Run, changes: Changes): Promise<void> {
       return;
     } catch (error) {
       if (stopping.aborted) throw error;
-      options.logger.error({ projection: projection.name, err: error }, 'local state cannot be committed; trying again');
+      options.logger.error(
+        { projection: projection.name, err: error },
+        'local state cannot be committed; trying again',
+      );
       await pause(run);
     }
   }

@@ -21,7 +21,11 @@ export function composeWith(log: EventLog): (notification: NotificationState, ch
   };
 }
 
-function renderFor(variants: readonly TemplateVariant[], channel: Channel, data: Readonly<Record<string, unknown>>): Composed {
+function renderFor(
+  variants: readonly TemplateVariant[],
+  channel: Channel,
+  data: Readonly<Record<string, unknown>>,
+): Composed {
   const variant = chooseVariant(variants, channel);
   if (variant === null) return { ok: false, message: `the template has no variant for ${channel}` };
   const rendered = renderVariant(variant, data);
@@ -31,10 +35,15 @@ function renderFor(variants: readonly TemplateVariant[], channel: Channel, data:
 }
 
 /** A version is one event and never changes: what was read once holds for ever. */
-async function readVariants(log: EventLog, tenant: string, { key, version }: TemplateVersion): Promise<readonly TemplateVariant[]> {
+async function readVariants(
+  log: EventLog,
+  tenant: string,
+  { key, version }: TemplateVersion,
+): Promise<readonly TemplateVariant[]> {
   const events = await log.read(streamOf.template(tenant, key));
   const template = foldTemplate(events.slice(0, version));
-  if (template?.version !== version) throw new Error(`the log does not show template ${key} version ${String(version)}`);
+  if (template?.version !== version)
+    throw new Error(`the log does not show template ${key} version ${String(version)}`);
   return template.variants;
 }
 

@@ -15,7 +15,8 @@ function tryRender(
   data: Readonly<Record<string, unknown>>,
 ): RenderProblem | null {
   const variant = chooseVariant(variants, channel);
-  if (variant === null) return { kind: 'no-variant', variable: null, message: `the template has no variant for ${channel}` };
+  if (variant === null)
+    return { kind: 'no-variant', variable: null, message: `the template has no variant for ${channel}` };
   const rendered = renderVariant(variant, data);
   if (rendered.ok) return null;
   const kind = rendered.variable === null ? 'unrenderable' : 'missing-variable';

@@ -12,7 +12,12 @@ export interface Deliveries {
   /** Claims the attempt that the job asks for, or says why not. */
   readonly claim: (job: Job) => Promise<ClaimAnswer>;
   /** Records what became of an attempt; answers whether the delivery was dead-lettered by it. Rejects when the log did not take it. */
-  readonly record: (job: Job, attempt: number, provider: string, outcome: Outcome) => Promise<{ deadLettered: boolean }>;
+  readonly record: (
+    job: Job,
+    attempt: number,
+    provider: string,
+    outcome: Outcome,
+  ) => Promise<{ deadLettered: boolean }>;
 }
 
 export type ClaimAnswer =
@@ -23,8 +28,7 @@ export type ClaimAnswer =
 
 /** Words for one recipient, or why there are none. */
 export type Composed =
-  | { readonly ok: true; readonly content: Content }
-  | { readonly ok: false; readonly message: string };
+  { readonly ok: true; readonly content: Content } | { readonly ok: false; readonly message: string };
 
 export interface WorkerOptions {
   readonly broker: Broker;
@@ -84,7 +88,9 @@ async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Prom
       return { kind: 'dead', reason: 'UNKNOWN_DELIVERY' };
     case 'claimed': {
       const outcome = await attemptOnce(options, claim.notification, job, signal);
-      const { deadLettered } = await recordSurely(options, job, () => deliveries.record(job, claim.attempt, sender.provider, outcome));
+      const { deadLettered } = await recordSurely(options, job, () =>
+        deliveries.record(job, claim.attempt, sender.provider, outcome),
+      );
       if (!deadLettered) return { kind: 'ack' };
       logger.error({ notification: job.notificationId, delivery: job.deliveryId, outcome }, 'dead-lettered a delivery');
       return { kind: 'dead', reason: 'reason' in outcome ? outcome.reason : 'RETRIES_EXHAUSTED' };
@@ -109,7 +115,10 @@ async function attemptOnce(
 }
 
 /** Without words nothing was sent, and that is certain. */
-async function compose({ compose, sender, logger }: WorkerOptions, notification: NotificationState): Promise<Composed | Outcome> {
+async function compose(
+  { compose, sender, logger }: WorkerOptions,
+  notification: NotificationState,
+): Promise<Composed | Outcome> {
   try {
     return await compose(notification, sender.channel);
   } catch (error) {
@@ -119,7 +128,11 @@ async function compose({ compose, sender, logger }: WorkerOptions, notification:
 }
 
 /** Always settles in time, whatever the sender does: without its answer nobody knows whether the message went out. */
-async function send({ sender, timeLimitMs, logger }: WorkerOptions, message: Message, signal: AbortSignal): Promise<Outcome> {
+async function send(
+  { sender, timeLimitMs, logger }: WorkerOptions,
+  message: Message,
+  signal: AbortSignal,
+): Promise<Outcome> {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), timeLimitMs * (1 - RECORD_SHARE));
   const cut = AbortSignal.any([signal, limit.signal]);
@@ -127,7 +140,10 @@ async function send({ sender, timeLimitMs, logger }: WorkerOptions, message: Mes
   try {
     return await Promise.race([sender.send(message, cut), noAnswer(cut, done.signal)]);
   } catch (error) {
-    logger.error({ delivery: message.deliveryId, provider: sender.provider, err: error }, 'a sender threw; that is a bug');
+    logger.error(
+      { delivery: message.deliveryId, provider: sender.provider, err: error },
+      'a sender threw; that is a bug',
+    );
     return { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the sender failed' };
   } finally {
     clearTimeout(timer);
@@ -162,7 +178,7 @@ const RECORD_PAUSE_MS = 100;
 
 function messageFor(notification: NotificationState, deliveryId: string, content: Content): Message | null {
   const delivery = notification.deliveries.find(({ id }) => id === deliveryId);
-  if (delivery?.address == null) return null;
+  if (delivery === undefined || delivery.address === null) return null;
   return {
     tenant: notification.tenant,
     notificationId: notification.id,

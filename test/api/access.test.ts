@@ -41,7 +41,9 @@ describe('Scopes', () => {
     const fields = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()].flatMap((type) =>
       type ? [[type.name, Object.keys(type.getFields()).toSorted()] as const] : [],
     );
-    const sorted = Object.entries(OPERATION_SCOPES).map(([type, each]) => [type, Object.keys(each).toSorted()] as const);
+    const sorted = Object.entries(OPERATION_SCOPES).map(
+      ([type, each]) => [type, Object.keys(each).toSorted()] as const,
+    );
     expect(Object.fromEntries(sorted)).toEqual(Object.fromEntries(fields));
     expect(operations).toHaveLength(fields.flatMap(([, names]) => names).length);
   });
@@ -97,7 +99,9 @@ describe('Credentials', () => {
     const api = await givenApi();
     const query = `appKey=key&appSecret=${SECRET}&authorization=${encodeURIComponent(basic())}`;
     expect((await ask({ url: `${api.url}/graphql?${query}#` }, '{ head }', {}, null)).status).toBe(401);
-    const response = await fetch(`${api.url}/graphql?${query}&query={head}`, { headers: { 'apollo-require-preflight': '1' } });
+    const response = await fetch(`${api.url}/graphql?${query}&query={head}`, {
+      headers: { 'apollo-require-preflight': '1' },
+    });
     expect(response.status).toBe(401);
   });
 

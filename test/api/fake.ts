@@ -20,7 +20,11 @@ export interface Fake {
   readonly queries: Queries;
   /** Every command that reached the inside, in order. */
   readonly calls: { readonly name: keyof Commands; readonly input: unknown; readonly caller: Caller }[];
-  readonly addClient: (client: { readonly appKey: string; readonly tenant?: string; readonly scopes?: readonly Scope[] }) => void;
+  readonly addClient: (client: {
+    readonly appKey: string;
+    readonly tenant?: string;
+    readonly scopes?: readonly Scope[];
+  }) => void;
   readonly revoke: (appKey: string) => void;
   /** Runs before every command and query; throws to break them, waits to slow them down. */
   before: (name: string) => Promise<void>;
@@ -54,7 +58,9 @@ export function createFake(): Fake {
       template: (tenant, key, version) => {
         const newest = templates.get(`${tenant}/${key}`);
         const found = version ?? newest;
-        return Promise.resolve(newest === undefined || found === undefined || found > newest ? null : { key, version: found });
+        return Promise.resolve(
+          newest === undefined || found === undefined || found > newest ? null : { key, version: found },
+        );
       },
       authenticate: async (appKey, appSecret) => {
         await fake.before('authenticate');
@@ -97,7 +103,8 @@ export function createFake(): Fake {
       cancelNotification: async (caller, id) => {
         await record('cancelNotification', caller, id);
         const view = notifications.get(id);
-        if (view?.state.tenant !== caller.tenant) throw new DomainError('NOTIFICATION_NOT_FOUND', `no notification ${id}`, 'id');
+        if (view?.state.tenant !== caller.tenant)
+          throw new DomainError('NOTIFICATION_NOT_FOUND', `no notification ${id}`, 'id');
         return cancelled(view);
       },
       registerClient: async (caller, { tenant, name, scopes }) => {
@@ -166,7 +173,13 @@ function viewOf({ tenant, correlationId }: Caller, input: RequestNotification): 
     cancelled: false,
     deliveries: [deliveryOf(id)],
   };
-  const entry = { cursor: 'cursor-1', type: 'NotificationRequested', occurredAt: OCCURRED_AT, deliveryId: null, detail: {} };
+  const entry = {
+    cursor: 'cursor-1',
+    type: 'NotificationRequested',
+    occurredAt: OCCURRED_AT,
+    deliveryId: null,
+    detail: {},
+  };
   return { state, timeline: [entry] };
 }
 
@@ -184,6 +197,7 @@ function deliveryOf(notificationId: string): DeliveryState {
     claimUntil: null,
     retryAt: null,
     inDoubt: false,
+    accepted: [1],
     sentAt: OCCURRED_AT,
   };
 }

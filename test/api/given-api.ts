@@ -121,11 +121,14 @@ export interface TestSocket {
 /** Opens a WebSocket and keeps what it hears. Rejects when the server refuses the upgrade. */
 export async function openSocket(
   { port }: Pick<TestApi, 'port'>,
-  { protocol = 'graphql-transport-ws', headers = {} }: { readonly protocol?: string | null; readonly headers?: Record<string, string> } = {},
+  {
+    protocol = 'graphql-transport-ws',
+    headers = {},
+  }: { readonly protocol?: string | null; readonly headers?: Record<string, string> } = {},
 ): Promise<TestSocket> {
   const ws = new WebSocket(`ws://127.0.0.1:${String(port)}/graphql`, protocol === null ? [] : [protocol], { headers });
   const messages: Message[] = [];
-  ws.on('message', (data) => messages.push(JSON.parse(String(data as Buffer)) as Message));
+  ws.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString()) as Message));
   const closed = new Promise<number>((resolve) => ws.once('close', resolve));
   stops.push(() => {
     ws.terminate();

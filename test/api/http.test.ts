@@ -11,11 +11,18 @@ import { ask, basic, fetchAnswer, givenApi } from './given-api.ts';
 const JSON_TYPE = { 'content-type': 'application/json' };
 const QUERY = JSON.stringify({ query: '{ head }' });
 
-function post(api: TestApi, body: string | Uint8Array<ArrayBuffer> | null, headers: Record<string, string> = JSON_TYPE): Promise<Answer> {
+function post(
+  api: TestApi,
+  body: string | Uint8Array<ArrayBuffer> | null,
+  headers: Record<string, string> = JSON_TYPE,
+): Promise<Answer> {
   return fetchAnswer(`${api.url}/graphql`, { method: 'POST', headers: { authorization: basic(), ...headers }, body });
 }
 
-function expectRefusal({ status, code, headers }: Answer, expected: { readonly status: number; readonly code: string }): void {
+function expectRefusal(
+  { status, code, headers }: Answer,
+  expected: { readonly status: number; readonly code: string },
+): void {
   expect({ status, code }).toEqual(expected);
   expect(headers.get('content-type')).toMatch(/^application\/json/);
   expect(headers.get('x-request-id')).toMatch(/^request-\d+$/);
@@ -42,7 +49,10 @@ describe('GraphQL over HTTP', () => {
     const url = `${api.url}/graphql?query=${encodeURIComponent('query ($id: ID!) { user(id: $id) { id } }')}&variables={"id":"a"}`;
     const answer = await fetchAnswer(url, { headers: { authorization: basic(), 'apollo-require-preflight': '1' } });
     expect(answer.data).toEqual({ user: null });
-    expectRefusal(await fetchAnswer(url, { headers: { authorization: basic() } }), { status: 400, code: 'BAD_REQUEST' });
+    expectRefusal(await fetchAnswer(url, { headers: { authorization: basic() } }), {
+      status: 400,
+      code: 'BAD_REQUEST',
+    });
   });
 
   it('runs no mutation by GET', async () => {
@@ -54,21 +64,27 @@ describe('GraphQL over HTTP', () => {
     expect(api.fake.calls).toEqual([]);
   });
 
-  it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND'])('answers %s with 405 and what is allowed', async (method) => {
-    const api = await givenApi();
-    const answer = await fetchAnswer(`${api.url}/graphql`, { method, ...(method === 'PUT' && { body: '<x/>' }) });
-    expectRefusal(answer, { status: 405, code: 'METHOD_NOT_ALLOWED' });
-    expect(answer.headers.get('allow')).toBe('GET, POST');
-  });
-
-  it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/graphql', 'nonsense'])(
-    'refuses a body of type %s',
-    async (type) => {
+  it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND'])(
+    'answers %s with 405 and what is allowed',
+    async (method) => {
       const api = await givenApi();
-      expectRefusal(await post(api, QUERY, { 'content-type': type }), { status: 415, code: 'UNSUPPORTED_MEDIA_TYPE' });
-      expect(api.fake.calls).toEqual([]);
+      const answer = await fetchAnswer(`${api.url}/graphql`, { method, ...(method === 'PUT' && { body: '<x/>' }) });
+      expectRefusal(answer, { status: 405, code: 'METHOD_NOT_ALLOWED' });
+      expect(answer.headers.get('allow')).toBe('GET, POST');
     },
   );
+
+  it.each([
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'application/graphql',
+    'nonsense',
+  ])('refuses a body of type %s', async (type) => {
+    const api = await givenApi();
+    expectRefusal(await post(api, QUERY, { 'content-type': type }), { status: 415, code: 'UNSUPPORTED_MEDIA_TYPE' });
+    expect(api.fake.calls).toEqual([]);
+  });
 
   it('refuses a body without a type', async () => {
     const api = await givenApi();
@@ -110,6 +126,24 @@ describe('GraphQL over HTTP', () => {
     expectRefusal(await fetchAnswer(`${api.url}/graphql`, init), { status: 413, code: 'PAYLOAD_TOO_LARGE' });
   });
 
+  it('lets a client that sends all before it listens hear the refusal', async () => {
+    const { port } = await givenApi();
+    const socket = connectTcp(port, '127.0.0.1');
+    const body = Buffer.alloc(20_000_000, ' ');
+    socket.write(
+      `POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${String(body.length)}\r\n\r\n`,
+    );
+    await new Promise<void>((resolve, reject) => {
+      socket.on('error', reject).write(body, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 413 Payload Too Large\r\n/);
+    socket.destroy();
+  });
+
   it('takes a body of just under 4 MiB', async () => {
     const body = JSON.stringify({ query: '{ head }', variables: { padding: 'x'.repeat(4 * 1024 * 1024 - 100) } });
     expect((await post(await givenApi(), body)).data).toEqual({ head: 'cursor-0' });
@@ -121,12 +155,15 @@ describe('GraphQL over HTTP', () => {
     expect(code).toBe('PERSISTED_QUERY_NOT_SUPPORTED');
   });
 
-  it.each(['/', '/graphql/', '/graphqlx', '/..%2f', '/%', '/sandbox/outbox/x'])('answers %s with 404 or 400 in JSON', async (path) => {
-    const api = await givenApi();
-    const answer = await fetchAnswer(`${api.url}${path}`, { headers: { accept: 'text/html' } });
-    const expected = path === '/%' ? { status: 400, code: 'BAD_REQUEST' } : { status: 404, code: 'NOT_FOUND' };
-    expectRefusal(answer, expected);
-  });
+  it.each(['/', '/graphql/', '/graphqlx', '/..%2f', '/%', '/sandbox/outbox/x'])(
+    'answers %s with 404 or 400 in JSON',
+    async (path) => {
+      const api = await givenApi();
+      const answer = await fetchAnswer(`${api.url}${path}`, { headers: { accept: 'text/html' } });
+      const expected = path === '/%' ? { status: 400, code: 'BAD_REQUEST' } : { status: 404, code: 'NOT_FOUND' };
+      expectRefusal(answer, expected);
+    },
+  );
 
   it('shows no GraphiQL outside development', async () => {
     const api = await givenApi();
@@ -138,7 +175,9 @@ describe('GraphQL over HTTP', () => {
     const api = await givenApi();
     const ids = [];
     for (const id of ['theirs', 'theirs']) {
-      ids.push((await post(api, QUERY, { ...JSON_TYPE, 'x-request-id': id, 'request-id': id })).headers.get('x-request-id'));
+      ids.push(
+        (await post(api, QUERY, { ...JSON_TYPE, 'x-request-id': id, 'request-id': id })).headers.get('x-request-id'),
+      );
     }
     expect(ids).toEqual(['request-1', 'request-2']);
   });
@@ -146,7 +185,11 @@ describe('GraphQL over HTTP', () => {
   it('lets no page of another origin read anything', async () => {
     const api = await givenApi();
     const origin = 'https://evil.example';
-    const preflight = { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' };
+    const preflight = {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization',
+    };
     const answers = [
       await fetchAnswer(`${api.url}/graphql`, { method: 'OPTIONS', headers: preflight }),
       await post(api, QUERY, { ...JSON_TYPE, origin }),
@@ -162,7 +205,9 @@ describe('GraphQL over HTTP', () => {
     const answer = await raw(api, 'HELO example.org\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
     expect(answer).toMatch(/x-request-id: request-\d+\r\n/);
-    expect(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')).toMatchObject({ errors: [{ extensions: { code: 'BAD_REQUEST' } }] });
+    expect(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')).toMatchObject({
+      errors: [{ extensions: { code: 'BAD_REQUEST' } }],
+    });
   });
 
   it.each([
@@ -193,9 +238,15 @@ describe('A stop', () => {
     const agent = new Agent({ keepAlive: true });
     expect(await get(api, '/healthz', agent)).toMatchObject({ status: 200 });
     const underWay = ask(api, 'mutation { registerUser(input: { id: "a" }) { id } }');
-    await eventually(() => { expect(api.fake.calls).toHaveLength(1); });
+    await eventually(() => {
+      expect(api.fake.calls).toHaveLength(1);
+    });
     const stopped = api.stop();
-    expect(await get(api, '/graphql', agent)).toMatchObject({ status: 503, code: 'SHUTTING_DOWN', connection: 'close' });
+    expect(await get(api, '/graphql', agent)).toMatchObject({
+      status: 503,
+      code: 'SHUTTING_DOWN',
+      connection: 'close',
+    });
     expect(await get(api, '/readyz', agent)).toMatchObject({ status: 503 });
     release();
     expect((await underWay).data).toEqual({ registerUser: { id: 'a' } });
@@ -208,7 +259,9 @@ describe('A stop', () => {
     const api = await givenApi({ timings: { drainMs: 50 } });
     api.fake.before = (name) => (name === 'registerUser' ? new Promise(() => undefined) : Promise.resolve());
     const underWay = ask(api, 'mutation { registerUser(input: { id: "a" }) { id } }').catch((error: unknown) => error);
-    await eventually(() => { expect(api.fake.calls).toHaveLength(1); });
+    await eventually(() => {
+      expect(api.fake.calls).toHaveLength(1);
+    });
     await api.stop();
     expect(await underWay).toBeInstanceOf(Error);
   });
@@ -223,6 +276,12 @@ interface Plain {
 async function get({ port }: TestApi, path: string, agent: Agent): Promise<Plain> {
   const request = httpRequest({ port, path, agent, host: '127.0.0.1' }).end();
   const [response] = (await once(request, 'response')) as [IncomingMessage];
-  const body = JSON.parse(Buffer.concat(await response.toArray()).toString()) as { errors?: { extensions: { code: string } }[] };
-  return { status: response.statusCode, connection: response.headers.connection, code: body.errors?.[0]?.extensions.code };
+  const body = JSON.parse(Buffer.concat(await response.toArray()).toString()) as {
+    errors?: { extensions: { code: string } }[];
+  };
+  return {
+    status: response.statusCode,
+    connection: response.headers.connection,
+    code: body.errors?.[0]?.extensions.code,
+  };
 }

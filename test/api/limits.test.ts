@@ -98,7 +98,10 @@ describe.each(transports)('Over %s, an operation', (_name, send) => {
   });
 
   it('cannot grow by fragments that double', async () => {
-    const fragments = times(100, (i) => `fragment F${String(i)} on Query { ...F${String(i + 1)} ...F${String(i + 1)} }`);
+    const fragments = times(
+      100,
+      (i) => `fragment F${String(i)} on Query { ...F${String(i + 1)} ...F${String(i + 1)} }`,
+    );
     const query = `{ ...F0 } ${fragments} fragment F100 on Query { a: head }`;
     expect(await refusalOf(query)).toEqual(['OPERATION_TOO_COMPLEX']);
   });
@@ -115,7 +118,8 @@ describe.each(transports)('Over %s, an operation', (_name, send) => {
   it('can read the schema in development, but not in circles', async () => {
     const api = await givenApi({ development: true });
     expect((await send(api, getIntrospectionQuery())).errors).toEqual([]);
-    const circle = '{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }';
+    const circle =
+      '{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }';
     const { errors } = await send(await givenApi({ development: true }), circle);
     expect(errors[0]?.extensions.code).toBe('GRAPHQL_VALIDATION_FAILED');
   });
@@ -138,7 +142,8 @@ describe('The cost of an operation', () => {
   });
 
   it('multiplies with the length of a list argument, literal or variable', () => {
-    const query = 'mutation ($i: [RequestNotificationInput!]!) { requestNotifications(inputs: $i) { notification { timeline { type } } } }';
+    const query =
+      'mutation ($i: [RequestNotificationInput!]!) { requestNotifications(inputs: $i) { notification { timeline { type } } } }';
     expect(cost(query, { i: [{}, {}, {}] })).toBe(125 + 3 * 2);
     expect(cost(query.replace('inputs: $i', 'inputs: [{}, {}]'))).toBe(125 + 2 * 2);
   });

@@ -173,7 +173,10 @@ describe('What is asked by id', () => {
     cancelNotification(id: $id) { cancelled deliveries { outcome delivery { id status } } notification { id } }
   }`;
 
-  async function givenNotification(): Promise<{ readonly api: Awaited<ReturnType<typeof givenApi>>; readonly id: string }> {
+  async function givenNotification(): Promise<{
+    readonly api: Awaited<ReturnType<typeof givenApi>>;
+    readonly id: string;
+  }> {
     const api = await givenApi();
     api.fake.addClient({ appKey: 'other', tenant: 'acme' });
     await ask(api, REGISTER, { input: { id: 'ada' } });
@@ -260,7 +263,10 @@ describe('What the contract has and this version does not', () => {
   it('records preferences for every channel', async () => {
     const api = await givenApi();
     await ask(api, REGISTER, { input: { id: 'ada' } });
-    const { errors } = await ask(api, 'mutation { setPreference(input: { userId: "ada", channel: SMS, optIn: false }) { id } }');
+    const { errors } = await ask(
+      api,
+      'mutation { setPreference(input: { userId: "ada", channel: SMS, optIn: false }) { id } }',
+    );
     expect(errors).toEqual([]);
     expect(api.fake.calls[1]?.input).toEqual({ userId: 'ada', channel: 'SMS', category: null, optIn: false });
   });

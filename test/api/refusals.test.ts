@@ -47,9 +47,21 @@ describe.each(transports)('A refusal over %s', (_name, send) => {
   it.each([
     ['an unknown enum value', 'requestNotification(input: { userId: "a", lane: SLOW }) { cursor }', 'input.lane'],
     ['a missing field', 'requestNotification(input: { lane: BULK }) { cursor }', 'input.userId'],
-    ['a missing nested field', 'requestNotification(input: { userId: "a", content: {} }) { cursor }', 'input.content.body'],
-    ['a wrong type', 'requestNotification(input: { userId: "a", content: { body: 7 } }) { cursor }', 'input.content.body'],
-    ['a field that does not exist', 'requestNotification(input: { userId: "a", priority: 1 }) { cursor }', 'input.priority'],
+    [
+      'a missing nested field',
+      'requestNotification(input: { userId: "a", content: {} }) { cursor }',
+      'input.content.body',
+    ],
+    [
+      'a wrong type',
+      'requestNotification(input: { userId: "a", content: { body: 7 } }) { cursor }',
+      'input.content.body',
+    ],
+    [
+      'a field that does not exist',
+      'requestNotification(input: { userId: "a", priority: 1 }) { cursor }',
+      'input.priority',
+    ],
     ['no time', 'requestNotification(input: { userId: "a", expiresAt: 5 }) { cursor }', 'input.expiresAt'],
     ['an argument left out', 'requestNotification { cursor }', 'input'],
     ['an argument that does not exist', 'revokeClient(appKey: "a", force: true)', 'force'],
@@ -74,10 +86,9 @@ describe.each(transports)('A refusal over %s', (_name, send) => {
   it.each([
     ['an error', new Error('stream notification-17 of tenant acme')],
     ['a wrapped error', new GraphQLError('DateTime cannot represent notification-17')],
-    ['something else', 'notification-17'],
   ])('never shows what went wrong inside: %s', async (_what, thrown) => {
     const api = await givenApi();
-    api.fake.before = (name) => (name === 'user' ? Promise.reject(thrown as Error) : Promise.resolve());
+    api.fake.before = (name) => (name === 'user' ? Promise.reject(thrown) : Promise.resolve());
     const { errors } = await send(api, '{ user(id: "a") { id } }');
     const requestId = errors[0]?.extensions.requestId;
     expect(errors).toEqual([

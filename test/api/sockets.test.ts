@@ -13,7 +13,9 @@ function hold(api: TestApi, command: string): () => void {
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => (release = resolve));
   api.fake.before = (name) => (name === command ? held : Promise.resolve());
-  return () => { release(); };
+  return () => {
+    release();
+  };
 }
 
 describe('GraphQL over a WebSocket', () => {
@@ -49,7 +51,9 @@ describe('GraphQL over a WebSocket', () => {
     for (let index = 0; index < 101; index++) socket.subscribe(`op-${String(index)}`, REGISTER, { id: 'a' });
     const refused = await socket.next(({ type }) => type === 'error');
     expect(refused).toMatchObject({ id: 'op-100', payload: [{ extensions: { code: 'TOO_MANY_OPERATIONS' } }] });
-    await eventually(() => { expect(api.fake.calls).toHaveLength(100); });
+    await eventually(() => {
+      expect(api.fake.calls).toHaveLength(100);
+    });
     release();
     await socket.next(({ type, id }) => type === 'complete' && id === 'op-99');
     expect((await askSocket(socket, 'later', '{ head }')).errors).toEqual([]);
@@ -60,7 +64,12 @@ describe('GraphQL over a WebSocket', () => {
     const release = hold(api, 'registerUser');
     const socket = await connect(api);
     for (let index = 0; index < 10_000; index++) socket.subscribe(String(index), REGISTER, { id: 'a' });
-    await eventually(() => { expect(socket.messages.filter(({ type }) => type === 'error')).toHaveLength(9_900); }, { timeoutMs: 15_000 });
+    await eventually(
+      () => {
+        expect(socket.messages.filter(({ type }) => type === 'error')).toHaveLength(9_900);
+      },
+      { timeoutMs: 15_000 },
+    );
     expect(api.fake.calls).toHaveLength(100);
     release();
   });
@@ -71,7 +80,9 @@ describe('GraphQL over a WebSocket', () => {
     socket.ws.pause();
     const big = `{ a: head b: head c: head d: head }`;
     for (let index = 0; index < 20; index++) socket.subscribe(String(index), big);
-    await eventually(() => { expect(api.warnings).toContain('a WebSocket client does not read'); });
+    await eventually(() => {
+      expect(api.warnings).toContain('a WebSocket client does not read');
+    });
     socket.ws.resume();
     expect(await socket.closed).toBe(1006);
     expect((await ask(api, '{ __typename }')).status).toBe(200);
@@ -124,11 +135,14 @@ describe('A WebSocket is closed', () => {
     release();
   });
 
-  it.each(['{', 'null', '{"type":"connect"}', '{"type":"subscribe","id":"1","payload":{}}'])('with 4400 on %s', async (message) => {
-    const socket = await connect(await givenApi());
-    socket.send(message);
-    expect(await socket.closed).toBe(4400);
-  });
+  it.each(['{', 'null', '{"type":"connect"}', '{"type":"subscribe","id":"1","payload":{}}'])(
+    'with 4400 on %s',
+    async (message) => {
+      const socket = await connect(await givenApi());
+      socket.send(message);
+      expect(await socket.closed).toBe(4400);
+    },
+  );
 
   it.each([['graphql-ws'], [null]])('with 4406 when it speaks %s', async (protocol) => {
     const api = await givenApi();
@@ -162,7 +176,11 @@ describe('A WebSocket is closed', () => {
     const api = await givenApi();
     api.fake.before = () => Promise.reject(new Error('log is gone'));
     const socket = await openSocket(api);
-    const reason = new Promise((resolve) => socket.ws.once('close', (_code, text) => { resolve(text.toString()); }));
+    const reason = new Promise((resolve) =>
+      socket.ws.once('close', (_code, text) => {
+        resolve(text.toString());
+      }),
+    );
     socket.send({ type: 'connection_init', payload: { authorization: basic() } });
     expect([await socket.closed, await reason]).toEqual([4500, 'Internal server error']);
     expect(api.errors).toHaveLength(1);
@@ -173,7 +191,9 @@ describe('A WebSocket is closed', () => {
     const release = hold(api, 'registerUser');
     const socket = await connect(api);
     socket.subscribe('1', REGISTER, { id: 'a' });
-    await eventually(() => { expect(api.fake.calls).toHaveLength(1); });
+    await eventually(() => {
+      expect(api.fake.calls).toHaveLength(1);
+    });
     const stopped = api.stop();
     const { errors } = await askSocket(socket, '2', '{ head }');
     expect(errors[0]?.extensions.code).toBe('SHUTTING_DOWN');
@@ -215,15 +235,27 @@ describe('A revoked client', () => {
     const socket = await connect(api);
     let checks = 0;
     api.fake.before = () => (++checks, Promise.reject(new Error('log is gone')));
-    await eventually(() => { expect(checks).toBeGreaterThan(2); });
+    await eventually(() => {
+      expect(checks).toBeGreaterThan(2);
+    });
     api.fake.before = () => Promise.resolve();
     expect((await askSocket(socket, '1', '{ head }')).errors).toEqual([]);
   });
 });
 
 describe('A page', () => {
-  async function upgrade(api: TestApi, path: string, origin: string): Promise<{ readonly status: number | undefined; readonly errors: readonly GraphqlError[] }> {
-    const headers = { connection: 'Upgrade', upgrade: 'websocket', origin, 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+  async function upgrade(
+    api: TestApi,
+    path: string,
+    origin: string,
+  ): Promise<{ readonly status: number | undefined; readonly errors: readonly GraphqlError[] }> {
+    const headers = {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      origin,
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    };
     const request = httpRequest({ host: '127.0.0.1', port: api.port, path, headers }).end();
     request.on('upgrade', (_response, socket) => socket.destroy());
     const response = await Promise.race([
@@ -235,11 +267,14 @@ describe('A page', () => {
     return { status: response.statusCode, errors };
   }
 
-  it.each(['https://evil.example', 'null', 'http://127.0.0.1:1', 'http://localhost'])('of %s may not open a WebSocket', async (origin) => {
-    const { status, errors } = await upgrade(await givenApi(), '/graphql', origin);
-    expect(status).toBe(403);
-    expect(errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
-  });
+  it.each(['https://evil.example', 'null', 'http://127.0.0.1:1', 'http://localhost'])(
+    'of %s may not open a WebSocket',
+    async (origin) => {
+      const { status, errors } = await upgrade(await givenApi(), '/graphql', origin);
+      expect(status).toBe(403);
+      expect(errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
+    },
+  );
 
   it('of this server, or of its public URL, may', async () => {
     const api = await givenApi({ publicUrl: 'https://notify.example/base' });

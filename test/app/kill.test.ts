@@ -32,7 +32,9 @@ async function registerUsers({ ask }: Service): Promise<void> {
   }
 }
 
-async function requestAll({ ask }: Service): Promise<readonly { replayed: boolean; error: unknown; notification: Told }[]> {
+async function requestAll({
+  ask,
+}: Service): Promise<readonly { replayed: boolean; error: unknown; notification: Told }[]> {
   const { requestNotifications } = await ask<{
     requestNotifications: readonly { replayed: boolean; error: unknown; notification: Told }[];
   }>(BULK, { inputs });
@@ -40,40 +42,50 @@ async function requestAll({ ask }: Service): Promise<readonly { replayed: boolea
 }
 
 describe('a service that is killed in the middle of a thousand mails', () => {
-  it('sends every one of them after the next start, and a duplicate only where an attempt was in doubt', () =>
-    withTempDir(async (folder) => {
-      const { value: sink, stop: closeSink } = await openMailSink();
-      const env = { SMTP_URL: sink.url, SMTP_FROM: 'Heliograph <no-reply@example.com>', LOG_LEVEL: 'error' };
-      const first = await startService(folder, env);
-      await registerUsers(first);
-      const accepted = await requestAll(first);
-      expect(accepted.filter(({ error }) => error !== null)).toEqual([]);
-      await eventually(() => expect(sink.copies.size).toBeGreaterThan(REQUESTS / 10), { timeoutMs: 20_000 });
-      first.child.kill('SIGKILL');
-      await first.ended;
-      const before = sink.copies.size;
-      expect(before).toBeLessThan(REQUESTS);
+  it(
+    'sends every one of them after the next start, and a duplicate only where an attempt was in doubt',
+    () =>
+      withTempDir(async (folder) => {
+        const { value: sink, stop: closeSink } = await openMailSink();
+        const env = { SMTP_URL: sink.url, SMTP_FROM: 'Heliograph <no-reply@example.com>', LOG_LEVEL: 'error' };
+        const first = await startService(folder, env);
+        await registerUsers(first);
+        const accepted = await requestAll(first);
+        expect(accepted.filter(({ error }) => error !== null)).toEqual([]);
+        await eventually(() => expect(sink.copies.size).toBeGreaterThan(REQUESTS / 10), { timeoutMs: 20_000 });
+        first.child.kill('SIGKILL');
+        await first.ended;
+        const before = sink.copies.size;
+        expect(before).toBeLessThan(REQUESTS);
 
-      const second = await startService(folder, env);
-      const told = await eventually(
-        async () => {
-          const all = await requestAll(second);
-          expect(all.filter(({ replayed, notification: { status } }) => !replayed || status !== 'COMPLETED')).toEqual([]);
-          return all.map(({ notification }) => notification);
-        },
-        { timeoutMs: 60_000 },
-      );
-      second.child.kill('SIGTERM');
-      expect(await second.ended).toEqual({ code: 0, signal: null });
-      await closeSink();
+        const second = await startService(folder, env);
+        const told = await eventually(
+          async () => {
+            const all = await requestAll(second);
+            expect(all.filter(({ replayed, notification: { status } }) => !replayed || status !== 'COMPLETED')).toEqual(
+              [],
+            );
+            return all.map(({ notification }) => notification);
+          },
+          { timeoutMs: 60_000 },
+        );
+        second.child.kill('SIGTERM');
+        expect(await second.ended).toEqual({ code: 0, signal: null });
+        await closeSink();
 
-      expect(sink.copies.size).toBe(REQUESTS);
-      expect(told.flatMap(({ deliveries }) => deliveries).every(({ status }) => status === 'SENT')).toBe(true);
-      const doubtful = new Set(
-        told.flatMap(({ timeline }) => timeline.filter(({ type }) => type === 'DeliveryOutcomeUnknown').map((each) => each.deliveryId)),
-      );
-      const duplicated = [...sink.copies].filter(([, copies]) => copies > 1).map(([id]) => id.slice(1, 37));
-      expect(duplicated.filter((id) => !doubtful.has(id))).toEqual([]);
-      console.log(`killed after ${String(before)} of ${String(REQUESTS)} mails: ${String(doubtful.size)} in doubt, ${String(duplicated.length)} duplicates`);
-    }), 120_000);
+        expect(sink.copies.size).toBe(REQUESTS);
+        expect(told.flatMap(({ deliveries }) => deliveries).every(({ status }) => status === 'SENT')).toBe(true);
+        const doubtful = new Set(
+          told.flatMap(({ timeline }) =>
+            timeline.filter(({ type }) => type === 'DeliveryOutcomeUnknown').map((each) => each.deliveryId),
+          ),
+        );
+        const duplicated = [...sink.copies].filter(([, copies]) => copies > 1).map(([id]) => id.slice(1, 37));
+        expect(duplicated.filter((id) => !doubtful.has(id))).toEqual([]);
+        console.log(
+          `killed after ${String(before)} of ${String(REQUESTS)} mails: ${String(doubtful.size)} in doubt, ${String(duplicated.length)} duplicates`,
+        );
+      }),
+    120_000,
+  );
 });

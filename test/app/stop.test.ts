@@ -45,7 +45,12 @@ describe('a stop by SIGTERM', () => {
       expect(await service.ended).toEqual({ code: 0, signal: null });
 
       const next = await startService(folder, env);
-      expect(await timeline(next, id)).toEqual(['NotificationRequested', 'NotificationRouted', 'DeliveryAttempted', 'DeliverySent']);
+      expect(await timeline(next, id)).toEqual([
+        'NotificationRequested',
+        'NotificationRouted',
+        'DeliveryAttempted',
+        'DeliverySent',
+      ]);
       next.child.kill('SIGTERM');
       await next.ended;
       expect([...sink.copies.values()]).toEqual([1]);

@@ -66,7 +66,7 @@ export function eventLogContract(open: () => Promise<Started<LogUnderTest>>): vo
         const base = await log.head();
         await fc.asyncModelRun(() => ({ model: newModel(base), real }), commands);
       }),
-      { numRuns: 50 },
+      { numRuns: 30 },
     );
   });
 

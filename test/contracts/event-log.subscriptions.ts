@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
 import { expect, it } from 'vitest';
 
 import {
@@ -153,6 +155,7 @@ export function ending({ log }: Given): void {
     const batches = live[Symbol.asyncIterator]();
     await batches.next();
     const waiting = batches.next();
+    await nextTurn();
     abort.abort();
     expect(await waiting).toEqual({ done: true, value: undefined });
     expect(await batches.next()).toEqual({ done: true, value: undefined });
@@ -165,6 +168,7 @@ export function ending({ log }: Given): void {
     const batches = live[Symbol.asyncIterator]();
     await batches.next();
     const waiting = batches.next();
+    await nextTurn();
     await batches.return?.();
     expect(await waiting).toEqual({ done: true, value: undefined });
     expect(await batches.next()).toEqual({ done: true, value: undefined });

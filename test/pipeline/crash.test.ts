@@ -5,7 +5,15 @@ import { statusOf } from '../../src/events/notification.ts';
 import type { EventLog } from '../../src/ports/event-log/event-log.ts';
 import { eventually } from '../support/eventually.ts';
 import { CALLER, requestFor, startPipeline, type Pipeline } from '../support/pipeline.ts';
-import { ACCEPT, BUSY, REFUSE, SILENT_LOSS, scriptedProvider, type Behaviour, type ScriptedProvider } from '../support/provider.ts';
+import {
+  ACCEPT,
+  BUSY,
+  REFUSE,
+  SILENT_LOSS,
+  scriptedProvider,
+  type Behaviour,
+  type ScriptedProvider,
+} from '../support/provider.ts';
 import { withTempDir } from '../support/temp-dir.ts';
 
 const USERS = 4;
@@ -30,7 +38,10 @@ function dyingAfter(appends: number): (log: EventLog) => EventLog {
 
 async function requestAll(pipeline: Pipeline): Promise<void> {
   for (let user = 0; user < USERS; user += 1) {
-    await pipeline.commands.registerUser(CALLER, { id: `user-${String(user)}`, email: `user-${String(user)}@example.com` });
+    await pipeline.commands.registerUser(CALLER, {
+      id: `user-${String(user)}`,
+      email: `user-${String(user)}@example.com`,
+    });
   }
   const inputs = Array.from({ length: REQUESTS }, (_, index) =>
     requestFor(`user-${String(index % USERS)}`, { idempotencyKey: `key-${String(index)}` }),
@@ -96,7 +107,10 @@ describe('whatever the provider does and whenever the process dies', () => {
             const last = await startPipeline(folder, options);
             try {
               const all = await untilCompleted(last.value);
-              checkLedger(provider, all.flatMap(({ deliveries }) => deliveries));
+              checkLedger(
+                provider,
+                all.flatMap(({ deliveries }) => deliveries),
+              );
               expect(provider.mostAtOnce()).toBe(1);
             } finally {
               await last.stop();

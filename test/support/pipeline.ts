@@ -20,7 +20,12 @@ import type { Sender } from '../../src/senders/outcome.ts';
 import { liquidTemplates } from '../../src/senders/templates.ts';
 import { startWorker } from '../../src/senders/worker.ts';
 
-export const SILENT: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+export const SILENT: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
 
 export const CALLER: Caller = { tenant: 'default', appKey: 'test', scopes: SCOPES, correlationId: 'request-1' };
 
@@ -53,7 +58,13 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
     const states = scope.use(await openLmdbState(join(folder, options.stateName ?? 'state')));
     const broker = scope.use(openInProcessBroker());
     const context = { log, now, ids: systemIds, keys: openKeys('0'.repeat(32)), templates: liquidTemplates };
-    const policy = { retryDelaysMs: [20, 20, 20], doubt: 'RESEND', claimMs: timeLimitMs + 50, busyMs: 20, ...options.policy } as const;
+    const policy = {
+      retryDelaysMs: [20, 20, 20],
+      doubt: 'RESEND',
+      claimMs: timeLimitMs + 50,
+      busyMs: 20,
+      ...options.policy,
+    } as const;
     scope.use(startRoute({ log, state: states.open('route'), logger, ids: systemIds, now }));
     scope.use(await startDispatch({ log, state: states.open('dispatch'), broker, logger, now }));
     const worker = await startWorker({

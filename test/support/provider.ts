@@ -20,7 +20,9 @@ export const REFUSE: Outcome = { kind: 'rejected', reason: 'RECIPIENT_REFUSED', 
 export const SILENT_LOSS: Outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: null };
 const NO_ANSWER = SILENT_LOSS;
 
-export function scriptedProvider(behave: (message: Message, call: number) => Behaviour | Promise<Behaviour>): ScriptedProvider {
+export function scriptedProvider(
+  behave: (message: Message, call: number) => Behaviour | Promise<Behaviour>,
+): ScriptedProvider {
   const accepted: Message[] = [];
   const calls: Message[] = [];
   const running = new Map<string, number>();

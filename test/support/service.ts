@@ -23,11 +23,16 @@ export const AUTHORIZATION = `Basic ${Buffer.from(`${KEY}:${SECRET}`).toString('
 /** Starts it from the sources and waits until it listens. Whoever starts it ends it. */
 export async function startService(dataDir: string, env: Readonly<Record<string, string>> = {}): Promise<Service> {
   const settings = { PORT: '0', DATA_DIR: dataDir, BOOTSTRAP_APP_KEY: KEY, BOOTSTRAP_APP_SECRET: SECRET, ...env };
-  const child = spawn(process.execPath, [MAIN], { env: { PATH: process.env['PATH'], ...settings }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [MAIN], {
+    env: { PATH: process.env['PATH'], ...settings },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   let log = '';
   child.stderr.on('data', (chunk: Buffer) => (log += chunk.toString()));
-  const ended: Service['ended'] = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  const ended: Service['ended'] = new Promise((resolve) =>
+    child.once('exit', (code, signal) => resolve({ code, signal })),
+  );
   const url = await new Promise<string>((resolve, reject) => {
     void ended.then(({ code }) => reject(new Error(`the service ended with ${String(code)}: ${log}`)));
     child.stdout.on('data', (chunk: Buffer) => {
@@ -36,7 +41,14 @@ export async function startService(dataDir: string, env: Readonly<Record<string,
       if (found !== undefined) resolve(found);
     });
   });
-  return { url, child, output: () => output, log: () => log, ended, ask: (query, variables) => ask(url, query, variables) };
+  return {
+    url,
+    child,
+    output: () => output,
+    log: () => log,
+    ended,
+    ask: (query, variables) => ask(url, query, variables),
+  };
 }
 
 async function ask<T>(url: string, query: string, variables: object = {}): Promise<T> {

@@ -74,7 +74,7 @@ export function withWorld(work: (world: World) => Promise<void>, now: Clock = cl
         queries: createQueries(context),
         clock: now,
         logger: recordingLog(),
-        state: states.open,
+        state: (name) => states.open(name),
         use: scope.use,
       });
     } finally {
@@ -119,7 +119,10 @@ export async function typesOf({ log }: Pick<World, 'log'>, notificationId: strin
 }
 
 /** Everything that the log holds now, in its order. */
-export async function everything({ log }: Pick<World, 'log'>, types?: readonly string[]): Promise<readonly RecordedEvent[]> {
+export async function everything(
+  { log }: Pick<World, 'log'>,
+  types?: readonly string[],
+): Promise<readonly RecordedEvent[]> {
   const found: RecordedEvent[] = [];
   for await (const { events, live } of log.subscribe(START, types ? { types } : {}, new AbortController().signal)) {
     found.push(...events);

@@ -22,7 +22,10 @@ describe('from a command to an event', () => {
       const commands = createCommands({ log, now: Date.now, ids: systemIds, keys, templates: liquidTemplates });
 
       await commands.registerUser(CALLER, { id: 'ada', email: 'ada@example.com' });
-      const { notification, replayed } = await commands.requestNotification(CALLER, requestFor('ada', { idempotencyKey: 'hello-1' }));
+      const { notification, replayed } = await commands.requestNotification(
+        CALLER,
+        requestFor('ada', { idempotencyKey: 'hello-1' }),
+      );
 
       const [requested, ...more] = await log.read(streamOf.notification(notification.state.id));
       expect(more).toEqual([]);

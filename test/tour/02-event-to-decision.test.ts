@@ -38,7 +38,9 @@ describe('from an event to a decision', () => {
           decisions: [{ channel: 'EMAIL', outcome: 'QUEUE', address: 'ada@example.com', reason: 'DELIVERABLE' }],
         });
         expect(await decisionOn(news)).toMatchObject({
-          decisions: [{ channel: 'EMAIL', outcome: 'SUPPRESS', reason: 'CATEGORY_OPTED_OUT', rule: 'category-preference' }],
+          decisions: [
+            { channel: 'EMAIL', outcome: 'SUPPRESS', reason: 'CATEGORY_OPTED_OUT', rule: 'category-preference' },
+          ],
         });
       });
       await route.stop();

@@ -32,7 +32,9 @@ describe('from a decision to the provider', () => {
         'DeliverySent',
       ]);
       expect(provider.calls).toHaveLength(2);
-      expect(provider.accepted).toMatchObject([{ address: 'ada@example.com', title: 'Hello', body: 'The first light.' }]);
+      expect(provider.accepted).toMatchObject([
+        { address: 'ada@example.com', title: 'Hello', body: 'The first light.' },
+      ]);
       await stop();
     }));
 });

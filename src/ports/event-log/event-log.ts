@@ -71,6 +71,7 @@ export interface EventLog {
    *
    * @throws WrongExpectedVersion when the stream is at another version; nothing was appended.
    * @throws EventTooLarge when an event is over 256 KiB; nothing was appended.
+   * @throws RangeError when there are no or too many events, or the name of the stream is unusable.
    */
   append(stream: string, events: readonly NewEvent[], expectedVersion: number): Promise<Appended>;
 
@@ -80,7 +81,10 @@ export interface EventLog {
   /**
    * Everything after `after` (exclusive) that matches `filter`, first what is there, then live, in log order, at least once.
    * A slow reader slows nobody else and costs no memory: it is fed from the log, not from a buffer.
+   * The first batch always comes, even empty, so that a reader learns when it has reached the end.
    * The iteration ends when `signal` aborts (without an error) or the log closes; `return()` releases it at once.
+   *
+   * @throws RangeError when `after` has not the form of a position or lies beyond the head.
    */
   subscribe(after: Position, filter: EventFilter, signal: AbortSignal): AsyncIterable<EventBatch>;
 

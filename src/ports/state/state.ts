@@ -13,7 +13,7 @@ export type Change =
 export interface State {
   /** Values are JSON-like. Undefined when absent. */
   get(key: Key): unknown;
-  /** Entries whose key starts with `prefix` (element-wise), in key order, a consistent snapshot; `from` (inclusive) and `to` (exclusive) narrow it further, `limit` caps it (default 1,000). */
+  /** Entries whose key starts with `prefix` (element-wise), in key order, a consistent snapshot; `from` (inclusive) and `to` (exclusive), whole keys both, narrow it further, `limit` caps it (default 1,000). */
   list(prefix: Key, options?: { readonly from?: Key; readonly to?: Key; readonly limit?: number }): readonly (readonly [Key, unknown])[];
   /** All changes or none, applied in order; visible to `get` and `list` once it resolves. */
   commit(changes: readonly Change[]): Promise<void>;

@@ -1,0 +1,93 @@
+import { changesTo } from './changes.ts';
+import type { DispatchOptions } from './dispatch.ts';
+import { dueEntries, markFed, nextDue, type Entry } from './dispatch-index.ts';
+import type { Exclusive } from './run.ts';
+import { wakeAt } from './wake.ts';
+import type { Broker, Job, QueueName } from '../ports/broker/broker.ts';
+import { QueueFull, QUEUES } from '../ports/broker/broker.ts';
+
+export interface Feeder {
+  /** Something may be due. */
+  readonly wake: () => void;
+  /** Waits for publishes under way. */
+  readonly stop: () => Promise<void>;
+}
+
+export interface FeederOptions extends Pick<DispatchOptions, 'state' | 'broker' | 'logger' | 'now'> {
+  readonly alone: Exclusive;
+}
+
+/** Jobs published together, confirms awaited together. */
+const WINDOW = 256;
+const RETRY_MS = 250;
+
+/** Keeps every queue fed with what is due, each on its own: a queue that is full or fails holds up no other. */
+export function openFeeder(options: FeederOptions): Feeder {
+  const { state, logger, now } = options;
+  const feeding = new Map<QueueName, Promise<void>>();
+  let stopped = false;
+  const wake = wakeAt(() => {
+    for (const queue of QUEUES) if (!feeding.has(queue)) start(queue);
+  }, now);
+
+  function start(queue: QueueName): void {
+    const task = feed(queue)
+      .catch((error: unknown) => {
+        logger.error({ queue, err: error }, 'a queue could not be fed; trying again');
+        return now() + RETRY_MS;
+      })
+      .then((next) => {
+        feeding.delete(queue);
+        wake.at(next);
+      });
+    feeding.set(queue, task);
+  }
+
+  /** Publishes what is due until nothing is; answers when to look again. */
+  async function feed(queue: QueueName): Promise<number | null> {
+    for (;;) {
+      const due = dueEntries(state, queue, now(), WINDOW);
+      if (due.length === 0 || stopped) return nextDue(state, queue, now());
+      if (!(await feedWindow(options, due))) return now() + RETRY_MS;
+    }
+  }
+
+  return {
+    wake: wake.now,
+    stop: async () => {
+      stopped = true;
+      wake.stop();
+      await Promise.all(feeding.values());
+    },
+  };
+}
+
+/** Publishes and marks; answers whether all were taken. A full queue is no fault: the rest stays in the index. */
+async function feedWindow({ state, broker, now, alone }: FeederOptions, due: readonly Entry[]): Promise<boolean> {
+  const refusals = await publish(broker, due, now());
+  const published = due.filter((_, index) => refusals[index] === null);
+  await alone(async () => {
+    const changes = changesTo(state);
+    for (const entry of published) markFed(changes, entry, broker.session, now());
+    await state.commit(changes.list());
+  });
+  const fault = refusals.find((refusal) => refusal !== null && !(refusal instanceof QueueFull));
+  if (fault) throw fault;
+  return published.length === due.length;
+}
+
+/** Null for each job that the broker confirmed. */
+function publish(broker: Broker, due: readonly Entry[], now: number): Promise<readonly (Error | null)[]> {
+  return Promise.all(
+    due.map((entry) =>
+      broker.publish(entry.queue, jobOf(entry, now)).then(
+        () => null,
+        (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
+      ),
+    ),
+  );
+}
+
+function jobOf({ tenant, notificationId, deliveryId, attempt, due, expires }: Entry, now: number): Job {
+  return { tenant, notificationId, deliveryId, attempt, due: Math.min(due, now), expires };
+}

@@ -1,0 +1,45 @@
+import { changesTo } from './changes.ts';
+import type { DispatchOptions } from './dispatch.ts';
+import { fedBefore, fedInOtherSessions, moveToDue, type Entry } from './dispatch-index.ts';
+import { QUEUES, type QueueDepth } from '../ports/broker/broker.ts';
+
+/** Entries moved in one commit, and suspects fed again in one look at a queue. */
+const BATCH = 500;
+/** The same delivery is fed again on suspicion at most this often. */
+const PAUSE_MS = 3_600_000;
+const GRACE_MS = 15_000;
+
+/** What was published in an earlier session of the broker is gone with it: all of it is to be published again. */
+export async function reclaim({ state, broker }: Pick<DispatchOptions, 'state' | 'broker'>): Promise<void> {
+  for (;;) {
+    const lost = fedInOtherSessions(state, broker.session, BATCH);
+    if (lost.length === 0) return;
+    const changes = changesTo(state);
+    for (const entry of lost) moveToDue(changes, entry);
+    await state.commit(changes.list());
+  }
+}
+
+/** Jobs that were published, lie unclaimed beyond the grace and cannot be in their queue any more are to be published again. */
+export async function refeedSuspects({ state, broker, now, graceMs = GRACE_MS }: DispatchOptions): Promise<void> {
+  const changes = changesTo(state);
+  for (const queue of QUEUES) {
+    const suspects = fedBefore(state, { session: broker.session, queue, before: now() - graceMs }, BATCH);
+    if (suspects.length === 0) continue;
+    const depth = await broker.depth(queue);
+    for (const entry of suspects.filter((each) => isRested(each, now()) && isMissing(each, depth, now()))) {
+      moveToDue(changes, { ...entry, refeeds: entry.refeeds + 1 });
+    }
+  }
+  await state.commit(changes.list());
+}
+
+function isRested({ refeeds, fedAt }: Entry, now: number): boolean {
+  return refeeds === 0 || now - (fedAt ?? 0) >= PAUSE_MS;
+}
+
+/** Queues are served oldest first: a job older than the oldest that is ready there is not among them. */
+function isMissing({ fedAt }: Entry, { depth, retrying, oldestSeconds }: QueueDepth, now: number): boolean {
+  if (oldestSeconds !== null) return (fedAt ?? 0) < now - oldestSeconds * 1_000;
+  return depth === 0 && retrying === 0;
+}

@@ -1,0 +1,104 @@
+import type { Changes } from './changes.ts';
+import { decode } from '../events/codec.ts';
+import type { Channel, NotificationContext } from '../events/event.ts';
+import type { UserEvent, UserState } from '../events/users.ts';
+import { evolveUser } from '../events/users.ts';
+import { streamOf } from '../ids.ts';
+import type { RecordedEvent } from '../ports/event-log/event-log.ts';
+import type { State } from '../ports/state/state.ts';
+
+/** A request that waits for its routing: all that the decision needs besides the user. */
+export interface Pending {
+  readonly context: NotificationContext;
+  readonly tenant: string;
+  readonly correlationId: string;
+  readonly eventId: string;
+  /** Of the stream when it was folded: the routing is appended at exactly this version. */
+  readonly version: number;
+  readonly channels: readonly Channel[] | null;
+  readonly expiresAt: string | null;
+}
+
+/** Transactional, bulk. */
+const LANES = [0, 1] as const;
+
+type PendingKey = readonly ['pending', lane: number, due: number, id: string];
+
+export const ROUTE_TYPES = [
+  'NotificationRequested',
+  'NotificationRouted',
+  'NotificationCancelled',
+  'UserRegistered',
+  'ContactChanged',
+  'PreferenceSet',
+] as const;
+
+/** Folds one event; answers the notification whose routing is settled by it. */
+export function foldRoute(event: RecordedEvent, changes: Changes): string | null {
+  const decoded = decode(event);
+  switch (decoded.type) {
+    case 'NotificationRequested': {
+      const pending = pendingOf(event, decoded.data);
+      const due = decoded.data.deliverAt ?? pending.context.requestedAt;
+      const key: PendingKey = ['pending', decoded.data.lane === 'BULK' ? 1 : 0, Date.parse(due), pending.context.id];
+      changes.put(key, pending);
+      changes.put(['open', pending.context.id], key);
+      return null;
+    }
+    case 'NotificationRouted':
+    case 'NotificationCancelled':
+      return settle(event, changes);
+    case 'UserRegistered':
+    case 'ContactChanged':
+    case 'PreferenceSet':
+      foldUser(event, decoded, changes);
+      return null;
+    default:
+      return null;
+  }
+}
+
+function pendingOf(
+  { id, version, metadata: { notification, tenant, correlationId } }: RecordedEvent,
+  { channels, expiresAt }: { readonly channels: readonly Channel[] | null; readonly expiresAt: string | null },
+): Pending {
+  if (notification === undefined) throw new Error('a NotificationRequested without its notification');
+  return { context: notification, tenant, correlationId, eventId: id, version, channels, expiresAt };
+}
+
+function settle({ metadata: { notification } }: RecordedEvent, changes: Changes): string | null {
+  if (notification === undefined) throw new Error('an event of a notification that does not say which');
+  const key = changes.get(['open', notification.id]) as PendingKey | undefined;
+  if (key !== undefined) {
+    changes.del(key);
+    changes.del(['open', notification.id]);
+  }
+  return notification.id;
+}
+
+function foldUser(event: RecordedEvent, decoded: UserEvent, changes: Changes): void {
+  const key = ['user', event.stream] as const;
+  const before = (changes.get(key) as UserState | undefined) ?? null;
+  const after = evolveUser(before, decoded, event.metadata.tenant);
+  if (after !== null) changes.put(key, after);
+}
+
+/** Requests whose time has come, transactional ones first, then by time; at most `limit` a lane. */
+export function duePending(state: State, now: number, limit: number): readonly Pending[] {
+  return LANES.flatMap((lane) => {
+    const found = state.list(['pending', lane], { to: ['pending', lane, now + 1], limit });
+    return found.map(([, pending]) => pending as Pending);
+  });
+}
+
+/** The user as of everything folded so far. */
+export function userOf(state: State, tenant: string, userId: string): UserState | null {
+  return (state.get(['user', streamOf.user(tenant, userId)]) as UserState | undefined) ?? null;
+}
+
+/** When the earliest request that is still to come is due; null when there is none. */
+export function nextPending(state: State, now: number): number | null {
+  const next = LANES.flatMap((lane) => state.list(['pending', lane], { from: ['pending', lane, now + 1], limit: 1 }));
+  const dues = next.map(([key]) => key[2]).filter((due) => typeof due === 'number');
+  return dues.length === 0 ? null : Math.min(...dues);
+}

@@ -1,0 +1,131 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { canonicalJson, looksLikeSecret, newCredentials, openKeys } from '../src/keys.ts';
+
+/** The same value with the fields of every object in another order. */
+function shuffled(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(shuffled);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .toReversed()
+      .map(([key, each]) => [key, shuffled(each)]),
+  );
+}
+
+/** What is meant to count: fields that are null are not there. */
+function meaning(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((each: unknown) => meaning(each) ?? null);
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? 0 : value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, each]) => (each == null ? [] : [[key, meaning(each)]])),
+  );
+}
+
+const json = fc.jsonValue({ maxDepth: 4 });
+
+describe('canonical JSON', () => {
+  it('does not depend on the order of fields', () => {
+    fc.assert(
+      fc.property(json, (value) => {
+        expect(canonicalJson(shuffled(value))).toBe(canonicalJson(value));
+      }),
+    );
+  });
+
+  it('is JSON that means the same, but for the fields that are null', () => {
+    fc.assert(
+      fc.property(json, (value) => {
+        expect(JSON.parse(canonicalJson(value))).toEqual(meaning(value) ?? null);
+      }),
+    );
+  });
+
+  it('tells two values apart exactly when they mean something else', () => {
+    const small = fc.letrec<{ value: unknown }>((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 3 },
+        fc.constantFrom<unknown>(null, undefined, 0, 1, '', '0', 'null', true, false),
+        fc.array(tie('value'), { maxLength: 2 }),
+        fc.dictionary(fc.constantFrom('a', 'b', '__proto__', '"'), tie('value'), { maxKeys: 2 }),
+      ),
+    })).value;
+    fc.assert(
+      fc.property(small, small, (a, b) => {
+        const same = JSON.stringify(normalForm(meaning(a))) === JSON.stringify(normalForm(meaning(b)));
+        expect(canonicalJson(a) === canonicalJson(b)).toBe(same);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('keeps the order of lists, and nulls in them', () => {
+    expect(canonicalJson([2, 1, null, undefined])).toBe('[2,1,null,null]');
+    expect(canonicalJson({ b: [{ y: 1, x: null }], a: undefined })).toBe('{"b":[{"y":1}]}');
+  });
+});
+
+/** An independent normal form: fields in order, null where nothing is. */
+function normalForm(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(normalForm);
+  if (typeof value !== 'object' || value === null) return value ?? null;
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return { fields: entries.map(([key, each]) => [key, normalForm(each)]) };
+}
+
+describe('a generated secret', () => {
+  it('carries a checksum that any change of one character breaks', () => {
+    fc.assert(
+      fc.property(fc.nat(45), fc.constantFrom('0', 'a', 'Z', 'z', '9'), (place, character) => {
+        const { appSecret } = newCredentials();
+        expect(looksLikeSecret(appSecret)).toBe(true);
+        const at = 'hgs_'.length + place;
+        const changed = appSecret.slice(0, at) + character + appSecret.slice(at + 1);
+        expect(looksLikeSecret(changed)).toBe(changed === appSecret);
+      }),
+    );
+  });
+
+  it('is told from other text by its form', () => {
+    const { appKey, appSecret } = newCredentials();
+    for (const text of ['', appKey, appSecret.slice(1), `${appSecret}0`, appSecret.toUpperCase(), ` ${appSecret}`]) {
+      expect(looksLikeSecret(text)).toBe(false);
+    }
+  });
+
+  it('never comes twice, and uses every character about equally often', () => {
+    const secrets = Array.from({ length: 500 }, () => newCredentials().appSecret);
+    expect(new Set(secrets).size).toBe(500);
+    const counts = new Map<string, number>();
+    for (const character of secrets.flatMap((secret) => Array.from(secret.slice(4, 44)))) {
+      counts.set(character, (counts.get(character) ?? 0) + 1);
+    }
+    expect(counts.size).toBe(62);
+    // 20,000 characters, 322.6 each, a standard deviation of 17.8: seven of them on either side.
+    for (const count of counts.values()) expect(Math.abs(count - 20_000 / 62)).toBeLessThan(125);
+  });
+});
+
+describe('keyed hashes', () => {
+  const keys = openKeys('secret key one');
+
+  it('depend on the key, the use and each part', () => {
+    const others = [
+      openKeys('secret key two').secretHash('a', 'b'),
+      keys.secretHash('a', 'c'),
+      keys.secretHash('ab', ''),
+      keys.secretHash('', 'ab'),
+      keys.inputHash(['a', 'b']),
+      keys.inputHash('a'),
+    ];
+    expect(new Set([...others, keys.secretHash('a', 'b')]).size).toBe(others.length + 1);
+    expect(openKeys('secret key one').secretHash('a', 'b')).toBe(keys.secretHash('a', 'b'));
+  });
+
+  it('are compared as a whole', () => {
+    const hash = keys.secretHash('a', 'b');
+    expect(keys.sameHash(hash, hash)).toBe(true);
+    for (const other of ['', hash.slice(1), `${hash}x`, keys.secretHash('a', 'c')])
+      expect(keys.sameHash(hash, other)).toBe(false);
+  });
+});
