@@ -21,7 +21,7 @@ import { startDispatch } from './projections/dispatch.ts';
 import { startRoute } from './projections/route.ts';
 import type { ProjectionStatus } from './projections/run.ts';
 import { openOutbox, type Outbox } from './sandbox/outbox.ts';
-import { renderSandboxPage } from './sandbox/page.ts';
+import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
 import { openSandboxSmtp } from './sandbox/smtp.ts';
 import { composeWith } from './senders/compose.ts';
 import { openSmtpSender } from './senders/email-smtp.ts';
@@ -128,8 +128,12 @@ function apiOptions(parts: Parts & { readonly projections: Projections }): Param
     queues: () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await broker.depth(name)) }))),
     head: async () => cursorOf(log.id, await log.head()),
     ready: () => readiness(projections),
-    outbox: outbox === null ? null : (filter) => outbox.list(filter),
-    sandboxPage: outbox === null ? null : renderSandboxPage,
+    sandbox: outbox && {
+      messages: outbox.list,
+      revision: outbox.revision,
+      page: renderSandboxPage,
+      policy: sandboxPagePolicy,
+    },
     log: logger,
     newId: systemIds.random,
     timings: { drainMs: API_DRAIN_MS },

@@ -37,7 +37,6 @@ export function formatError(error: unknown, reporting: Reporting): GraphQLFormat
 function tell(error: unknown): Told | null {
   const cause = innermost(error);
   if (cause instanceof DomainError) return cause;
-  if (isUnknownAppend(cause)) return { code: 'UNAVAILABLE', message: ERROR_CODES.UNAVAILABLE, field: null };
   if (!(error instanceof GraphQLError)) return null;
   const code = (cause instanceof GraphQLError ? knownCode(cause) : null) ?? knownCode(error) ?? inferredCode(error);
   return code === null ? null : { code, message: error.message, field: fieldOf(error) };
@@ -45,11 +44,6 @@ function tell(error: unknown): Told | null {
 
 function innermost(error: unknown): unknown {
   return error instanceof GraphQLError && error.originalError ? innermost(error.originalError) : error;
-}
-
-/** Recognised by name: the edge knows no event log. */
-function isUnknownAppend(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AppendUnknown';
 }
 
 function knownCode({ message, extensions }: GraphQLError): ErrorCode | null {

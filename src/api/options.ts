@@ -15,9 +15,7 @@ export interface ApiOptions {
   readonly head: () => Promise<string>;
   readonly ready: () => Readiness;
   /** Null: there is no sandbox, messages go to a real server. */
-  readonly outbox: ((filter: { readonly address?: string | undefined }) => readonly unknown[]) | null;
-  /** HTML; inline scripts and styles carry the nonce. */
-  readonly sandboxPage: ((nonce: string) => string) | null;
+  readonly sandbox: SandboxView | null;
   readonly log: ApiLog;
   readonly newId: () => string;
   readonly timings?: Partial<ApiTimings>;
@@ -29,6 +27,17 @@ export interface QueueView {
   readonly retrying: number;
   readonly dead: number;
   readonly oldestSeconds: number | null;
+}
+
+/** What people see of the sandbox. */
+export interface SandboxView {
+  readonly messages: (filter: { readonly address?: string | undefined }) => readonly unknown[];
+  /** Another text whenever the messages may have changed; no quotes in it. */
+  readonly revision: () => string;
+  /** HTML; inline scripts and styles carry the nonce. */
+  readonly page: (nonce: string) => string;
+  /** Content-Security-Policy of that page. */
+  readonly policy: (nonce: string) => string;
 }
 
 export interface Readiness {

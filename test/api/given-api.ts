@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { afterEach } from 'vitest';
 import { WebSocket } from 'ws';
 import type { ApiOptions } from '../../src/api/options.ts';
@@ -40,8 +39,7 @@ export async function givenApi(options: Partial<ApiOptions> = {}): Promise<TestA
     queues: () => Promise.resolve([{ name: 'email.bulk', depth: 2 ** 40, retrying: 0, dead: 0, oldestSeconds: 1.5 }]),
     head: () => Promise.resolve('cursor-0'),
     ready: () => ({ ready: true, reasons: [] }),
-    outbox: null,
-    sandboxPage: null,
+    sandbox: null,
     log: { error: (fields) => errors.push(fields), warn: (_fields, message) => warnings.push(message) },
     newId: countingIds(),
     ...options,
@@ -175,9 +173,4 @@ export async function askSocket(
   const { type, payload } = await socket.next((message) => message.id === id && message.type !== 'complete');
   if (type === 'error') return { errors: payload as GraphqlError[] };
   return { errors: [], ...(payload as { data?: unknown; errors?: GraphqlError[] }) };
-}
-
-export function portOf(address: AddressInfo | string | null): number {
-  if (address === null || typeof address === 'string') throw new Error('not listening');
-  return address.port;
 }

@@ -103,15 +103,6 @@ describe.each(transports)('A refusal over %s', (_name, send) => {
     expect(requestId).toMatch(/^request-\d+$/);
   });
 
-  it('says that the log did not answer', async () => {
-    const api = await givenApi();
-    const silence = Object.assign(new Error('no answer to an append to stream user-17'), { name: 'AppendUnknown' });
-    api.fake.before = (name) => (name === 'registerUser' ? Promise.reject(silence) : Promise.resolve());
-    const { errors } = await send(api, REGISTER, { u: { id: 'ada' } });
-    expect(errors[0]?.extensions).toEqual({ code: 'UNAVAILABLE' });
-    expect(errors[0]?.message).not.toContain('user-17');
-  });
-
   it('does not spell out the schema outside development', async () => {
     const misspelt: readonly (readonly [string, Record<string, unknown>?])[] = [
       ['{ heat }'],

@@ -10,6 +10,7 @@ import {
   dispatch,
   HOUR_MS,
   jobFor,
+  NO_LOOKS,
   pass,
   POLICY,
   startRouting,
@@ -68,7 +69,7 @@ describe('dispatching', () => {
         const broker = brokerOf(world);
         await registered(world);
         startRouting(world);
-        world.use(await dispatch(world, broker));
+        world.use(await dispatch(world, broker, NO_LOOKS));
         const job = await jobFor(world, broker);
         await attempted(world, job, BUSY, { ...POLICY, retryDelaysMs: [200] });
         await untilAttempts(broker, job, [1, 2]);
@@ -87,7 +88,7 @@ describe('dispatching', () => {
         });
         expect(world.logger.errors).toEqual([]);
       },
-      { capacity: 5 },
+      { broker: { capacity: 5 }, ...NO_LOOKS },
     );
   });
 });
@@ -226,7 +227,7 @@ describe('a broker that fails', () => {
       };
       await registered(world);
       startRouting(world);
-      world.use(await dispatch(world, { ...broker, publish }));
+      world.use(await dispatch(world, { ...broker, publish }, NO_LOOKS));
       const ids = await requestedMany(world, 20);
       await afterRetries(world, async () => {
         expect(broker.jobs.map(({ notificationId }) => notificationId).toSorted()).toEqual(ids.toSorted());

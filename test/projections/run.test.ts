@@ -194,10 +194,13 @@ describe('the checkpoint', () => {
 });
 
 describe('a commit that fails', () => {
-  it('is repeated until it works, and nothing is skipped or folded twice', async () => {
+  it.each([
+    ['is repeated until it works, and nothing is skipped or folded twice', 60_000],
+    ['is not taken for a stalled subscription', 1],
+  ])('%s', async (_, stallMs) => {
     await withWorld(async (world) => {
       const real = world.state('noted');
-      let faults = 7;
+      let faults = 30;
       const state: State = {
         ...real,
         commit: (changes) => {
@@ -205,11 +208,14 @@ describe('a commit that fails', () => {
           return faults >= 0 ? Promise.reject(new Error('disk full')) : real.commit(changes);
         },
       };
-      const noted = note(world, { state, stallMs: 5 });
+      const log = scripted(world.log);
       await append(world, 1, 3);
+      const noted = note(world, { state, stallMs, log });
       await append(world, 4, 6);
       await untilFolded(noted, 6);
-      expect(world.logger.errors.filter((each) => each.includes('cannot be committed'))).toHaveLength(7);
+      expect(world.logger.errors.filter((each) => each.includes('cannot be committed'))).toHaveLength(30);
+      expect(world.logger.errors).toHaveLength(30);
+      expect(log.opened()).toBe(1);
       await noted.stop();
     });
   });

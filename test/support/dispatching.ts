@@ -50,16 +50,22 @@ export async function dispatch(
   return startDispatch({ ...fixed, graceMs: 15_000, refeedEveryMs: 5, ...options });
 }
 
+/** Looks for lost jobs wake the dispatcher too: tests about its own timers do without them. */
+export const NO_LOOKS = { refeedEveryMs: HOUR_MS } as const;
+
 /** Users, a router and a dispatcher; requests become jobs in the broker. */
 export async function withDispatch(
   work: (world: World, broker: WatchedBroker) => Promise<void>,
-  options: InProcessBrokerOptions = {},
+  {
+    broker: brokerOptions = {},
+    ...options
+  }: Partial<Omit<DispatchOptions, 'broker'>> & { broker?: InProcessBrokerOptions } = {},
 ): Promise<void> {
   await withWorld(async (world) => {
-    const broker = brokerOf(world, options);
+    const broker = brokerOf(world, brokerOptions);
     await registered(world);
     startRouting(world);
-    world.use(await dispatch(world, broker));
+    world.use(await dispatch(world, broker, options));
     await work(world, broker);
   });
 }
