@@ -122,6 +122,8 @@ const folder = await mkdtemp(join(tmpdir(), 'heliograph-bench-'));
 const sink = await openSink();
 const service = await openService(folder, sink.url);
 try {
+  // What the start itself takes is over by then.
+  await delay(5_000);
   const idleSeconds = 10;
   const before = await usage(service.pid);
   await delay(idleSeconds * 1_000);

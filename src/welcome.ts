@@ -18,7 +18,11 @@ export function welcome(config: Config, running: Running): string {
     '',
     'Send a first notification:',
     '',
-    firstNotification(url, credentials),
+    curl(url, credentials, FIRST),
+    '',
+    'and see every step of its way, with the id from the answer:',
+    '',
+    curl(url, credentials, STORY),
     '',
     sandbox
       ? 'Mail goes to the sandbox, not to people: set SMTP_URL and SMTP_FROM to change that.'
@@ -33,9 +37,10 @@ const FIRST =
   'requestNotification(input: {userId: "ada", content: {title: "Hello Ada", body: "The first light."}}) ' +
   '{ notification { id status } } }';
 
-function firstNotification(url: string, credentials: string): string {
-  const body = JSON.stringify({ query: FIRST });
-  return `curl -s ${url}/graphql -u ${credentials} -H 'content-type: application/json' -d '${body}'`;
+const STORY = '{ notification(id: "PASTE-THE-ID") { status timeline { type occurredAt detail } } }';
+
+function curl(url: string, credentials: string, query: string): string {
+  return `curl -s ${url}/graphql -u ${credentials} -H 'content-type: application/json' -d '${JSON.stringify({ query })}'`;
 }
 
 function smtpHost({ email }: Config): string {

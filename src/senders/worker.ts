@@ -133,12 +133,9 @@ async function send(
   message: Message,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(), timeLimitMs * (1 - RECORD_SHARE));
-  const cut = AbortSignal.any([signal, limit.signal]);
-  const done = new AbortController();
+  const cut = cutOff(signal, timeLimitMs * (1 - RECORD_SHARE));
   try {
-    return await Promise.race([sender.send(message, cut), noAnswer(cut, done.signal)]);
+    return await Promise.race([sender.send(message, cut.signal), cut.noAnswer]);
   } catch (error) {
     logger.error(
       { delivery: message.deliveryId, provider: sender.provider, err: error },
@@ -146,18 +143,38 @@ async function send(
     );
     return { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the sender failed' };
   } finally {
-    clearTimeout(timer);
-    done.abort();
+    cut.clear();
   }
 }
 
-async function noAnswer(cut: AbortSignal, done: AbortSignal): Promise<Outcome> {
-  await new Promise<void>((resolve) => {
-    if (cut.aborted) resolve();
-    cut.addEventListener('abort', () => resolve(), { once: true, signal: done });
-  });
-  await delay(SETTLE_MS, undefined, { signal: done }).catch(() => undefined);
-  return { kind: 'unknown', reason: 'NO_ANSWER', raw: null };
+interface CutOff {
+  /** Tells the sender to settle: its time is over, or the worker stops. */
+  readonly signal: AbortSignal;
+  /** Settles for a sender that does not when it is told to. */
+  readonly noAnswer: Promise<Outcome>;
+  readonly clear: () => void;
+}
+
+function cutOff(stop: AbortSignal, limitMs: number): CutOff {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  let giveUp: (outcome: Outcome) => void;
+  const noAnswer = new Promise<Outcome>((resolve) => (giveUp = resolve));
+  const cut = (): void => {
+    clearTimeout(timer);
+    controller.abort();
+    timer = setTimeout(() => {
+      giveUp({ kind: 'unknown', reason: 'NO_ANSWER', raw: null });
+    }, SETTLE_MS);
+  };
+  timer = setTimeout(cut, limitMs);
+  if (stop.aborted) cut();
+  else stop.addEventListener('abort', cut, { once: true });
+  const clear = (): void => {
+    clearTimeout(timer);
+    stop.removeEventListener('abort', cut);
+  };
+  return { signal: controller.signal, noAnswer, clear };
 }
 
 /** Giving up turns a known outcome into a doubtful one, so it is tried for as long as the log may take to come back. */

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { claim, record } from '../../src/commands/deliveries.ts';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
@@ -353,7 +352,7 @@ describe('stopping', () => {
         expect(calls).toHaveLength(1);
       });
       const stopped = worker.stop();
-      for (let turn = 0; turn < 200; turn += 1) await nextTurn();
+      for (const user of ['meanwhile', 'others', 'go', 'on']) await registered(pipe.world, user);
       sending.open();
       await stopped;
       const statuses = await Promise.all(ids.map(async (id) => (await deliveryOf(pipe, id)).status));

@@ -67,14 +67,15 @@ function isFinal(error: unknown): boolean {
 
 /** Promise.race also takes charge of a rejection that comes after the limit. */
 async function within<T>(timeoutMs: number, answer: Promise<T>): Promise<T> {
-  const timer = new AbortController();
-  const limit = delay(timeoutMs, undefined, { signal: timer.signal }).then(() => {
-    throw new Error(`no answer within ${String(timeoutMs)} ms`);
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no answer within ${String(timeoutMs)} ms`));
+    }, timeoutMs);
   });
   try {
     return await Promise.race([answer, limit]);
   } finally {
-    timer.abort();
-    limit.catch(() => undefined);
+    clearTimeout(timer);
   }
 }
