@@ -59,7 +59,7 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
       openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')),
     );
     const context = { log, now: Date.now, ids: systemIds, keys: openKeys(secretKey), templates: liquidTemplates };
-    const bootstrap = await seedBootstrapClient(context, config.bootstrap, dataDir);
+    const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
     const outbox = config.email.kind === 'sandbox' ? openOutbox(states.open('outbox')) : null;
     const projections = await startPipeline(scope, { config, logger, log, states, broker, context, outbox });
     const api = scope.use(await openApi(apiOptions({ config, logger, log, broker, context, outbox, projections })));

@@ -4,6 +4,7 @@ import type { CommandContext } from './commands/context.ts';
 import type { DataDir } from './data-dir.ts';
 import { SCOPES } from './events/clients.ts';
 import { newCredentials } from './keys.ts';
+import type { Log } from './log.ts';
 
 /**
  * Sees to it that there is a first client with every scope: the one configured, else one made once and kept in the data
@@ -12,7 +13,7 @@ import { newCredentials } from './keys.ts';
 export async function seedBootstrapClient(
   context: CommandContext,
   configured: { readonly appKey: string; readonly appSecret: string } | null,
-  dataDir: DataDir,
+  { dataDir, logger }: { readonly dataDir: DataDir; readonly logger: Log },
 ): Promise<{ readonly appKey: string; readonly appSecret: string | null }> {
   const credentials = configured ?? (await keptCredentials(dataDir));
   const caller: Caller = {
@@ -22,7 +23,9 @@ export async function seedBootstrapClient(
     correlationId: context.ids.random(),
   };
   await seedClient(context, caller, { ...credentials, name: 'bootstrap', scopes: SCOPES });
-  await adoptSecret(context, caller, credentials);
+  const { revoked } = await adoptSecret(context, caller, credentials);
+  if (revoked)
+    logger.warn({ appKey: credentials.appKey }, 'the bootstrap client is revoked: its credentials do not work');
   return { appKey: credentials.appKey, appSecret: configured === null ? credentials.appSecret : null };
 }
 

@@ -82,7 +82,7 @@ function afterLostClaim(situation: Situation): Claim {
   }
   if (policy.doubt === 'HOLD')
     return done([doubt, draft(situation, { type: 'DeliveryHeld', data: { deliveryId, reason } })]);
-  if (!mayRetry(policy, attempt)) {
+  if (!mayRetry(policy, delivery.failures + 1)) {
     const dead = { type: 'DeliveryDeadLettered', data: { deliveryId, attempt, reason, raw: null } } as const;
     return done([doubt, draft(situation, dead)]);
   }

@@ -79,17 +79,18 @@ export async function revokeClient(context: CommandContext, caller: Caller, appK
   return true;
 }
 
-/** Makes the configured secret of the bootstrap client the only one, when it is not among its secrets. A revoked client stays revoked. */
+/** Makes the configured secret of the bootstrap client the only one, when it is not among its secrets. A revoked client stays revoked, and the answer says so. */
 export async function adoptSecret(
   context: CommandContext,
   caller: Caller,
   { appKey, appSecret }: ClientCredentials,
-): Promise<void> {
+): Promise<{ readonly revoked: boolean }> {
   const data = rotation(context, { appKey, appSecret }, 0);
-  await change(context, caller, appKey, (state) => {
+  const before = await change(context, caller, appKey, (state) => {
     if (state === null || state.revoked || acceptsSecret(context, state, data.secretHash)) return [];
     return [{ type: 'SecretRotated', data }];
   });
+  return { revoked: before?.revoked ?? false };
 }
 
 export function clientAggregate(appKey: string): Aggregate<ClientState> {
@@ -118,12 +119,14 @@ async function change(
   caller: Caller,
   appKey: string,
   decide: (state: ClientState | null) => readonly ClientEvent[],
-): Promise<void> {
+): Promise<ClientState | null> {
   const own = requestMetadata(caller, context.now());
-  await handle({ log: context.log, newId: context.ids.random }, clientAggregate(appKey), (state) => {
+  const aggregate = clientAggregate(appKey);
+  const { state: before } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (state) => {
     const metadata = { ...own, tenant: state?.tenant ?? own.tenant };
     return decide(state).map((event) => ({ event, metadata }));
   });
+  return before;
 }
 
 function isVisible(client: ClientState | null, caller: Caller): client is ClientState {

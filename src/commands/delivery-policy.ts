@@ -10,11 +10,11 @@ export interface DeliveryPolicy {
   readonly busyMs: number;
 }
 
-/** Whether another attempt follows the `attempt`th. */
-export function mayRetry({ retryDelaysMs }: DeliveryPolicy, attempt: number): boolean {
-  return attempt <= retryDelaysMs.length;
+/** Whether another attempt follows the `failures`th that failed. */
+export function mayRetry({ retryDelaysMs }: DeliveryPolicy, failures: number): boolean {
+  return failures <= retryDelaysMs.length;
 }
 
-export function retryDelayMs({ retryDelaysMs }: DeliveryPolicy, attempt: number): number {
-  return retryDelaysMs[attempt - 1] ?? retryDelaysMs.at(-1) ?? 0;
+export function retryDelayMs({ retryDelaysMs }: DeliveryPolicy, failures: number): number {
+  return retryDelaysMs[failures - 1] ?? retryDelaysMs.at(-1) ?? 0;
 }

@@ -93,7 +93,7 @@ function endingInstead(
   const { state, delivery, made, policy, now } = situation;
   const { deliveryId, attempt } = made;
   if (state.cancelled) return { type: 'DeliveryCancelled', data: { deliveryId, reason: cancelReason(delivery) } };
-  const retries = reason === 'SENDER_STOPPED' || mayRetry(policy, attempt);
+  const retries = reason === 'SENDER_STOPPED' || mayRetry(policy, delivery.failures + 1);
   const { expiresAt } = state.request;
   const nextTry = retries ? nextDue(situation, reason, afterMs) : now;
   if (expiresAt !== null && Date.parse(expiresAt) <= nextTry) {
@@ -104,12 +104,12 @@ function endingInstead(
 
 /** An attempt cut short by our own stop is due again at once. */
 function nextDue(
-  { made, policy, now }: Situation,
+  { delivery, policy, now }: Situation,
   reason: RetryReason | UnknownReason,
   afterMs: number | null,
 ): number {
   if (reason === 'SENDER_STOPPED') return now;
-  return now + Math.max(retryDelayMs(policy, made.attempt), afterMs ?? 0);
+  return now + Math.max(retryDelayMs(policy, delivery.failures + 1), afterMs ?? 0);
 }
 
 export function cancelReason({ inDoubt }: Pick<DeliveryState, 'inDoubt'>): CancelReason {

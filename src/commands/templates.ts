@@ -62,7 +62,7 @@ function withVariant(variants: readonly TemplateVariant[], next: TemplateVariant
   const { channel, locale, title, body, html } = next;
   const plain: TemplateVariant = { channel, locale, title, body, html };
   const others = variants.filter((each) => each.channel !== channel || each.locale !== locale);
-  return [...others, plain].toSorted((a, b) => sortKey(a).localeCompare(sortKey(b)));
+  return [...others, plain].toSorted((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
 }
 
 function sortKey({ channel, locale }: TemplateVariant): string {

@@ -21,14 +21,16 @@ export async function setPreference(context: CommandContext, caller: Caller, inp
   if (category !== null) requireText(category, 'category', MAX_CATEGORY);
   return change(context, caller, userId, (state) => {
     if (state === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'userId');
-    const same = state.preferences.some(
-      (each) => each.channel === channel && each.category === category && each.optIn === optIn,
-    );
-    return same ? [] : [{ type: 'PreferenceSet', data: { channel, category, optIn } }];
+    const before = state.preferences.find((each) => each.channel === channel && each.category === category);
+    const full = before === undefined && state.preferences.length >= MAX_PREFERENCES;
+    refuse(full, 'INVALID_INPUT', `the user has ${String(MAX_PREFERENCES)} preferences already`, 'category');
+    return before?.optIn === optIn ? [] : [{ type: 'PreferenceSet', data: { channel, category, optIn } }];
   });
 }
 
 export const MAX_CATEGORY = 100;
+/** They are folded wherever the user is. */
+const MAX_PREFERENCES = 500;
 
 export function userAggregate(tenant: string, userId: string): Aggregate<UserState> {
   return { stream: streamOf.user(tenant, userId), fold: foldUser };

@@ -49,13 +49,16 @@ export function evolveClient(state: ClientState | null, event: ClientEvent, tena
   }
 }
 
+/** However often a secret is rotated within the grace: the oldest ones go first. */
+const MOST_SECRETS = 20;
+
 /** The secret that was current gets the grace; an older one keeps an earlier end. */
 function rotated(
   secrets: readonly ClientSecret[],
   { secretHash, graceUntil }: { readonly secretHash: string; readonly graceUntil: string },
 ): readonly ClientSecret[] {
   const older = secrets.map(({ hash, until }) => ({ hash, until: earlier(until, graceUntil) }));
-  return [{ hash: secretHash, until: null }, ...older];
+  return [{ hash: secretHash, until: null }, ...older].slice(0, MOST_SECRETS);
 }
 
 function earlier(a: string | null, b: string): string {

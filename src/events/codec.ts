@@ -1,5 +1,5 @@
 import type { ClientEvent } from './clients.ts';
-import type { DomainEvent, Metadata } from './event.ts';
+import type { Metadata } from './event.ts';
 import { SCHEMA_VERSION } from './event.ts';
 import type { NotificationEvent } from './notifications.ts';
 import type { TemplateEvent } from './templates.ts';
@@ -24,7 +24,7 @@ interface Stored {
  * word; folds ignore types they do not know. An event from a newer version of this service keeps its shape.
  */
 export function decode(stored: Stored): HeliographEvent {
-  return { type: stored.type, data: upcast(stored, UPCASTERS, SCHEMA_VERSION) } as HeliographEvent;
+  return { type: stored.type, data: upcast(stored, UPCASTERS, SCHEMA_VERSION) ?? {} } as HeliographEvent;
 }
 
 export function upcast({ type, data, metadata }: Stored, upcasters: Upcasters, to: number): unknown {
@@ -34,5 +34,3 @@ export function upcast({ type, data, metadata }: Stored, upcasters: Upcasters, t
   }
   return lifted;
 }
-
-export type EventOf<T extends HeliographEvent['type']> = Extract<HeliographEvent, DomainEvent<T>>;

@@ -4,6 +4,7 @@ import type {
   Decision,
   DecisionReason,
   DeliveryEvent,
+  DeliveryRetryScheduled,
   DeliverySent,
   NotificationEvent,
   NotificationRequested,
@@ -61,6 +62,8 @@ export interface DeliveryState {
   readonly providerMessageId: string | null;
   /** Claims so far. */
   readonly attempts: number;
+  /** Attempts that failed or are in doubt, and so used up a place of the retry schedule; our own stops do not count. */
+  readonly failures: number;
   /** While an attempt runs: until when the claim holds. */
   readonly claimUntil: string | null;
   /** When the next attempt is due, where one was scheduled. */
@@ -123,6 +126,7 @@ function decided(decision: Decision): DeliveryState {
     provider: null,
     providerMessageId: null,
     attempts: 0,
+    failures: 0,
     claimUntil: null,
     retryAt: null,
     inDoubt: false,
@@ -147,10 +151,10 @@ function evolveDelivery(delivery: DeliveryState, event: DeliveryEvent, metadata:
       return { ...idle, status: 'SENDING', reason: null, attempts: attempt, claimUntil };
     }
     case 'DeliveryRetryScheduled':
-      return { ...idle, status: 'RETRYING', reason: event.data.reason, retryAt: event.data.retryAt };
+      return { ...idle, ...retrying(delivery, event.data) };
     case 'DeliveryOutcomeUnknown': {
       const { reason, retryAt } = event.data;
-      return { ...idle, status: 'SENDING', reason, retryAt, inDoubt: true };
+      return { ...idle, status: 'SENDING', reason, retryAt, inDoubt: true, failures: delivery.failures + 1 };
     }
     case 'DeliveryHeld':
       return { ...idle, status: 'HELD', reason: event.data.reason };
@@ -173,6 +177,10 @@ function sent(delivery: DeliveryState, data: DeliverySent, occurredAt: string): 
   const { provider, providerMessageId } = data;
   const first = { accepted, provider, providerMessageId, sentAt: occurredAt };
   return { ...delivery, ...first, status: 'SENT', reason: null, claimUntil: null, retryAt: null };
+}
+
+function retrying({ failures }: DeliveryState, { reason, retryAt }: DeliveryRetryScheduled): Partial<DeliveryState> {
+  return { status: 'RETRYING', reason, retryAt, failures: reason === 'SENDER_STOPPED' ? failures : failures + 1 };
 }
 
 function cancelReason(reason: CancelReason): DeliveryReason | null {

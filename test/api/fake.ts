@@ -194,6 +194,7 @@ function deliveryOf(notificationId: string): DeliveryState {
     provider: 'smtp',
     providerMessageId: '<1@example.org>',
     attempts: 1,
+    failures: 0,
     claimUntil: null,
     retryAt: null,
     inDoubt: false,

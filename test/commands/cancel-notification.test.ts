@@ -3,7 +3,18 @@ import { cancelNotification, cancelOutcome } from '../../src/commands/cancel-not
 import { metadata } from '../../src/events/metadata.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
 import type { DeliveryEvent, NotificationEvent } from '../../src/events/notifications.ts';
-import { attempted, cancelled, DELIVERY, given, outcomeUnknown, requested, retryScheduled, routed, sent, T0 } from '../support/given.ts';
+import {
+  attempted,
+  cancelled,
+  DELIVERY,
+  given,
+  outcomeUnknown,
+  requested,
+  retryScheduled,
+  routed,
+  sent,
+  T0,
+} from '../support/given.ts';
 
 const STAMP = metadata({ tenant: 'default', correlationId: 'request-2', causationId: 'request-2' }, T0);
 const HELD: DeliveryEvent = { type: 'DeliveryHeld', data: { deliveryId: DELIVERY, reason: 'NO_ANSWER' } };
@@ -36,8 +47,13 @@ describe('cancelling', () => {
   });
 
   it('ends what no attempt runs for, and leaves a running attempt to end by itself', () => {
-    expect(cancel(given(requested(), routed())).map(({ type }) => type)).toEqual(['NotificationCancelled', 'DeliveryCancelled']);
-    expect(cancel(given(requested(), routed(), attempted())).map(({ type }) => type)).toEqual(['NotificationCancelled']);
+    expect(cancel(given(requested(), routed())).map(({ type }) => type)).toEqual([
+      'NotificationCancelled',
+      'DeliveryCancelled',
+    ]);
+    expect(cancel(given(requested(), routed(), attempted())).map(({ type }) => type)).toEqual([
+      'NotificationCancelled',
+    ]);
   });
 
   it('says so where an earlier attempt may have reached the provider', () => {

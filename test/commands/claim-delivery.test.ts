@@ -6,6 +6,7 @@ import {
   attempted,
   cancelled,
   DELIVERY,
+  failures,
   given,
   NOTIFICATION,
   outcomeUnknown,
@@ -17,11 +18,21 @@ import {
   at,
 } from '../support/given.ts';
 
-const POLICY: DeliveryPolicy = { retryDelaysMs: [30_000, 120_000, 600_000], doubt: 'RESEND', claimMs: 25_000, busyMs: 5_000 };
+const POLICY: DeliveryPolicy = {
+  retryDelaysMs: [30_000, 120_000, 600_000],
+  doubt: 'RESEND',
+  claimMs: 25_000,
+  busyMs: 5_000,
+};
 const HOLD: DeliveryPolicy = { ...POLICY, doubt: 'HOLD' };
 
 function claimAt(ms: number, state: NotificationState | null, attempt = 1, policy = POLICY): Claim {
-  return claimDelivery(state, { tenant: 'default', notificationId: NOTIFICATION, deliveryId: DELIVERY, attempt }, policy, T0 + ms);
+  return claimDelivery(
+    state,
+    { tenant: 'default', notificationId: NOTIFICATION, deliveryId: DELIVERY, attempt },
+    policy,
+    T0 + ms,
+  );
 }
 
 function types(claim: Claim): readonly string[] {
@@ -60,7 +71,10 @@ describe('a job that asks for an attempt', () => {
   });
 
   it('waits for the time of delivery', () => {
-    expect(claimAt(0, given(requested({ deliverAt: at(60_000) }), routed()))).toMatchObject({ kind: 'later', afterMs: 60_000 });
+    expect(claimAt(0, given(requested({ deliverAt: at(60_000) }), routed()))).toMatchObject({
+      kind: 'later',
+      afterMs: 60_000,
+    });
   });
 
   it('finds the delivery expired, and that is recorded', () => {
@@ -104,7 +118,7 @@ describe('a claim that ran out without an outcome', () => {
   });
 
   it('is dead-lettered after the last attempt', () => {
-    const claim = claimAt(25_000, given(requested(), routed(), attempted(4, 25_000)), 4);
+    const claim = claimAt(25_000, given(requested(), routed(), ...failures(3), attempted(4, 25_000)), 4);
     expect(types(claim)).toEqual(['DeliveryOutcomeUnknown', 'DeliveryDeadLettered']);
   });
 

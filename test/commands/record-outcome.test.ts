@@ -2,16 +2,39 @@ import { describe, expect, it } from 'vitest';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
 import { recordOutcome } from '../../src/commands/record-outcome.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
+import type { NotificationEvent } from '../../src/events/notifications.ts';
 import type { Outcome } from '../../src/events/outcome.ts';
-import { attempted, at, cancelled, DELIVERY, given, outcomeUnknown, requested, routed, sent, T0 } from '../support/given.ts';
+import {
+  attempted,
+  at,
+  cancelled,
+  DELIVERY,
+  failures,
+  given,
+  outcomeUnknown,
+  requested,
+  routed,
+  sent,
+  T0,
+} from '../support/given.ts';
 
-const POLICY: DeliveryPolicy = { retryDelaysMs: [30_000, 120_000, 600_000], doubt: 'RESEND', claimMs: 25_000, busyMs: 5_000 };
+const POLICY: DeliveryPolicy = {
+  retryDelaysMs: [30_000, 120_000, 600_000],
+  doubt: 'RESEND',
+  claimMs: 25_000,
+  busyMs: 5_000,
+};
 const SENT: Outcome = { kind: 'sent', providerMessageId: '<1@x>', raw: '250 OK' };
 const BUSY: Outcome = { kind: 'retry', reason: 'PROVIDER_BUSY', afterMs: null, raw: '451' };
 const REFUSED: Outcome = { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: '550' };
 const SILENT: Outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: null };
 
-function record(state: NotificationState, outcome: Outcome, attempt = 1, policy = POLICY): readonly { type: string; data: unknown }[] {
+function record(
+  state: NotificationState,
+  outcome: Outcome,
+  attempt = 1,
+  policy = POLICY,
+): readonly { type: string; data: unknown }[] {
   const made = { deliveryId: DELIVERY, attempt, provider: 'smtp', outcome };
   return recordOutcome(state, made, policy, T0 + 1_000).map(({ event }) => event);
 }
@@ -25,13 +48,18 @@ const attempting = given(requested(), routed(), attempted());
 describe('acceptance', () => {
   it('is recorded with what the provider said', () => {
     expect(record(attempting, SENT)).toEqual([
-      { type: 'DeliverySent', data: { deliveryId: DELIVERY, attempt: 1, provider: 'smtp', providerMessageId: '<1@x>', raw: '250 OK' } },
+      {
+        type: 'DeliverySent',
+        data: { deliveryId: DELIVERY, attempt: 1, provider: 'smtp', providerMessageId: '<1@x>', raw: '250 OK' },
+      },
     ]);
   });
 
   it('is a fact: it is recorded even when the delivery was cancelled, held or taken over meanwhile', () => {
     expect(recordedTypes(given(requested(), routed(), attempted(), cancelled), SENT)).toEqual(['DeliverySent']);
-    expect(recordedTypes(given(requested(), routed(), attempted(1), outcomeUnknown(1), attempted(2)), SENT, 1)).toEqual(['DeliverySent']);
+    expect(recordedTypes(given(requested(), routed(), attempted(1), outcomeUnknown(1), attempted(2)), SENT, 1)).toEqual(
+      ['DeliverySent'],
+    );
   });
 
   it('is recorded a second time when a second attempt was accepted too: duplicates are counted', () => {
@@ -50,7 +78,7 @@ describe('a failure for now', () => {
     [2, 120_000],
     [3, 600_000],
   ])('after attempt %i is retried after %i ms', (attempt, delayMs) => {
-    const state = given(requested(), routed(), attempted(attempt));
+    const state = given(requested(), routed(), ...failures(attempt - 1), attempted(attempt));
     expect(record(state, BUSY, attempt)[0]).toMatchObject({
       type: 'DeliveryRetryScheduled',
       data: { attempt, reason: 'PROVIDER_BUSY', retryAt: at(1_000 + delayMs) },
@@ -62,7 +90,9 @@ describe('a failure for now', () => {
   });
 
   it('after the last attempt is dead-lettered', () => {
-    expect(recordedTypes(given(requested(), routed(), attempted(4)), BUSY, 4)).toEqual(['DeliveryDeadLettered']);
+    expect(recordedTypes(given(requested(), routed(), ...failures(3), attempted(4)), BUSY, 4)).toEqual([
+      'DeliveryDeadLettered',
+    ]);
   });
 
   it('expires when the next attempt would come too late', () => {
@@ -77,8 +107,24 @@ describe('a failure for now', () => {
 
   it('by our own stop is due again at once, whatever the attempt', () => {
     const stopped: Outcome = { kind: 'retry', reason: 'SENDER_STOPPED', afterMs: null, raw: null };
-    const state = given(requested(), routed(), attempted(4));
-    expect(record(state, stopped, 4)[0]).toMatchObject({ type: 'DeliveryRetryScheduled', data: { retryAt: at(1_000) } });
+    const state = given(requested(), routed(), ...failures(3), attempted(4));
+    expect(record(state, stopped, 4)[0]).toMatchObject({
+      type: 'DeliveryRetryScheduled',
+      data: { retryAt: at(1_000) },
+    });
+  });
+
+  it('by our own stop takes no place of the schedule', () => {
+    const stop: Outcome = { kind: 'retry', reason: 'SENDER_STOPPED', afterMs: null, raw: null };
+    const stopped = [1, 2, 3, 4].flatMap((attempt) => {
+      const [event] = record(given(requested(), routed(), attempted(attempt)), stop, attempt);
+      return [attempted(attempt), event as NotificationEvent];
+    });
+    const state = given(requested(), routed(), ...stopped, attempted(5));
+    expect(record(state, BUSY, 5)[0]).toMatchObject({
+      type: 'DeliveryRetryScheduled',
+      data: { attempt: 5, retryAt: at(31_000) },
+    });
   });
 
   it('of an attempt that was taken over changes nothing', () => {
@@ -96,19 +142,30 @@ describe('a refusal for good', () => {
 
 describe('an outcome that nobody knows', () => {
   it('is tried again under RESEND', () => {
-    expect(record(attempting, SILENT)).toMatchObject([{ type: 'DeliveryOutcomeUnknown', data: { retryAt: at(31_000) } }]);
+    expect(record(attempting, SILENT)).toMatchObject([
+      { type: 'DeliveryOutcomeUnknown', data: { retryAt: at(31_000) } },
+    ]);
   });
 
   it('is held under HOLD', () => {
-    expect(recordedTypes(attempting, SILENT, 1, { ...POLICY, doubt: 'HOLD' })).toEqual(['DeliveryOutcomeUnknown', 'DeliveryHeld']);
+    expect(recordedTypes(attempting, SILENT, 1, { ...POLICY, doubt: 'HOLD' })).toEqual([
+      'DeliveryOutcomeUnknown',
+      'DeliveryHeld',
+    ]);
   });
 
   it('ends a cancelled delivery in doubt', () => {
     const events = record(given(requested(), routed(), attempted(), cancelled), SILENT);
-    expect(events.at(-1)).toEqual({ type: 'DeliveryCancelled', data: { deliveryId: DELIVERY, reason: 'ATTEMPT_IN_DOUBT' } });
+    expect(events.at(-1)).toEqual({
+      type: 'DeliveryCancelled',
+      data: { deliveryId: DELIVERY, reason: 'ATTEMPT_IN_DOUBT' },
+    });
   });
 
   it('after the last attempt is dead-lettered', () => {
-    expect(recordedTypes(given(requested(), routed(), attempted(4)), SILENT, 4)).toEqual(['DeliveryOutcomeUnknown', 'DeliveryDeadLettered']);
+    expect(recordedTypes(given(requested(), routed(), ...failures(3), attempted(4)), SILENT, 4)).toEqual([
+      'DeliveryOutcomeUnknown',
+      'DeliveryDeadLettered',
+    ]);
   });
 });

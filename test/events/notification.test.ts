@@ -58,7 +58,16 @@ describe('the status of a delivery', () => {
   });
 
   it('is SENT once any attempt was accepted, whatever else is recorded before or after', () => {
-    const others = [attempted(1), outcomeUnknown(1), attempted(2), retryScheduled(2), expired, ended, rejected, cancelled];
+    const others = [
+      attempted(1),
+      outcomeUnknown(1),
+      attempted(2),
+      retryScheduled(2),
+      expired,
+      ended,
+      rejected,
+      cancelled,
+    ];
     fc.assert(
       fc.property(fc.shuffledSubarray(others), fc.nat(others.length), (events, place) => {
         const story = [...events.slice(0, place), sent(1), ...events.slice(place)];
@@ -69,7 +78,15 @@ describe('the status of a delivery', () => {
   });
 
   it('never leaves an ending except for the news that it was sent', () => {
-    const any = fc.constantFrom(attempted(1), attempted(2), outcomeUnknown(1), retryScheduled(1), expired, ended, rejected);
+    const any = fc.constantFrom(
+      attempted(1),
+      attempted(2),
+      outcomeUnknown(1),
+      retryScheduled(1),
+      expired,
+      ended,
+      rejected,
+    );
     fc.assert(
       fc.property(fc.array(any, { maxLength: 12 }), (events) => {
         let before = given(requested(), routed());

@@ -30,7 +30,9 @@ async function state(): Promise<State> {
 describe('the outbox', () => {
   it('lists the newest first, each under an id of its own', async () => {
     const outbox = openOutbox(await state());
-    const added = await Promise.all(['a@x.example', 'b@x.example', 'a@x.example'].map((address) => outbox.add(entry(address))));
+    const added = await Promise.all(
+      ['a@x.example', 'b@x.example', 'a@x.example'].map((address) => outbox.add(entry(address))),
+    );
     expect(outbox.list()).toEqual(added.toReversed());
     expect(new Set(added.map(({ id }) => id)).size).toBe(3);
   });
@@ -49,7 +51,11 @@ describe('the outbox', () => {
     const outbox = openOutbox(kept, 3);
     for (const address of ['a', 'b', 'c', 'd', 'e']) await outbox.add(entry(address));
     expect(outbox.list().map(({ address }) => address)).toEqual(['e', 'd', 'c']);
-    expect(openOutbox(kept).list().map(({ address }) => address)).toEqual(['e', 'd', 'c']);
+    expect(
+      openOutbox(kept)
+        .list()
+        .map(({ address }) => address),
+    ).toEqual(['e', 'd', 'c']);
   });
 
   it('is the same after a restart, and goes on', async () => {
@@ -60,7 +66,12 @@ describe('the outbox', () => {
     expect(after.list()).toEqual(before.list());
     expect(after.revision()).toBe(before.revision());
     await after.add(entry('one more'));
-    expect(openOutbox(kept).list().slice(0, 2).map(({ address }) => address)).toEqual(['one more', '2099']);
+    expect(
+      openOutbox(kept)
+        .list()
+        .slice(0, 2)
+        .map(({ address }) => address),
+    ).toEqual(['one more', '2099']);
   });
 
   it('keeps its memory in bounds when the messages are large', async () => {

@@ -100,7 +100,9 @@ describe('the sandbox mail server', () => {
 
   it('says so when its port is taken', async () => {
     const { url } = await sandbox();
-    await expect(openSandboxSmtp(openOutbox(use(await openTempState())), { port: Number(new URL(url).port) })).rejects.toThrow('EADDRINUSE');
+    await expect(
+      openSandboxSmtp(openOutbox(use(await openTempState())), { port: Number(new URL(url).port) }),
+    ).rejects.toThrow('EADDRINUSE');
   });
 });
 

@@ -105,3 +105,8 @@ export function outcomeUnknown(attempt = 1, retryAtMs: number | null = 30_000): 
 }
 
 export const cancelled: NotificationEvent = { type: 'NotificationCancelled', data: {} };
+
+/** `count` attempts that failed for now; the next one is number `count` + 1. */
+export function failures(count: number): readonly NotificationEvent[] {
+  return Array.from({ length: count }, (_, index) => [attempted(index + 1), retryScheduled(index + 1)]).flat();
+}

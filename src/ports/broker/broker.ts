@@ -20,9 +20,10 @@ export type NotificationType = (typeof NOTIFICATION_TYPES)[number];
 export type QueueName = `${NotificationType}.${Lowercase<Lane>}`;
 
 /** Every queue there is: type × lane. Adapters declare exactly these. */
-export const QUEUES: readonly QueueName[] = NOTIFICATION_TYPES.flatMap(
-  (type): QueueName[] => [`${type}.transactional`, `${type}.bulk`],
-);
+export const QUEUES: readonly QueueName[] = NOTIFICATION_TYPES.flatMap((type): QueueName[] => [
+  `${type}.transactional`,
+  `${type}.bulk`,
+]);
 
 export function queueFor(type: NotificationType, lane: Lane): QueueName {
   return `${type}.${lane === 'BULK' ? 'bulk' : 'transactional'}`;

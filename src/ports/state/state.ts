@@ -1,9 +1,7 @@
 /** Keys are ordered element by element: numbers before strings, numbers by value, strings by UTF-8 bytes. */
 export type Key = readonly (string | number)[];
 
-export type Change =
-  | { readonly put: Key; readonly value: unknown }
-  | { readonly del: Key };
+export type Change = { readonly put: Key; readonly value: unknown } | { readonly del: Key };
 
 /**
  * Local state of one projection. Rebuildable: it may be deleted at any time while the process is down, and is then
@@ -14,7 +12,10 @@ export interface State {
   /** Values are JSON-like. Undefined when absent. */
   get(key: Key): unknown;
   /** Entries whose key starts with `prefix` (element-wise), in key order, a consistent snapshot; `from` (inclusive) and `to` (exclusive), whole keys both, narrow it further, `limit` caps it (default 1,000). */
-  list(prefix: Key, options?: { readonly from?: Key; readonly to?: Key; readonly limit?: number }): readonly (readonly [Key, unknown])[];
+  list(
+    prefix: Key,
+    options?: { readonly from?: Key; readonly to?: Key; readonly limit?: number },
+  ): readonly (readonly [Key, unknown])[];
   /** All changes or none, applied in order; visible to `get` and `list` once it resolves. */
   commit(changes: readonly Change[]): Promise<void>;
 }
