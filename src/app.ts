@@ -24,7 +24,7 @@ import { openOutbox, type Outbox } from './sandbox/outbox.ts';
 import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
 import { openSandboxSmtp } from './sandbox/smtp.ts';
 import { composeWith } from './senders/compose.ts';
-import { openSmtpSender } from './senders/email-smtp.ts';
+import { openSmtpSender, type SmtpSenderOptions } from './senders/email-smtp.ts';
 import { liquidTemplates } from './senders/templates.ts';
 import { startWorker } from './senders/worker.ts';
 
@@ -96,6 +96,7 @@ async function startPipeline(scope: Scope, parts: Parts & { readonly states: Sta
     },
     compose: composeWith(log),
     logger,
+    now,
     concurrency: config.emailConcurrency,
     timeLimitMs: EMAIL_LIMIT_MS,
     drainMs: SENDER_DRAIN_MS,
@@ -108,12 +109,20 @@ function deliveryPolicy({ retryScheduleMs, doubtPolicy }: Config): DeliveryPolic
   return { retryDelaysMs: retryScheduleMs, doubt: doubtPolicy, claimMs: EMAIL_LIMIT_MS + SKEW_MS, busyMs: BUSY_MS };
 }
 
-async function emailOptions(scope: Scope, { config, outbox }: Parts): Promise<Parameters<typeof openSmtpSender>[0]> {
+async function emailOptions(scope: Scope, { config, logger, outbox }: Parts): Promise<SmtpSenderOptions> {
   const connections = config.emailConcurrency;
-  if (config.email.kind === 'smtp') return { url: config.email.url, from: config.email.from, connections };
+  const onFailure = failureLog(logger);
+  if (config.email.kind === 'smtp') return { url: config.email.url, from: config.email.from, connections, onFailure };
   if (outbox === null) throw new Error('a sandbox without an outbox');
   const { url } = scope.use(await openSandboxSmtp(outbox));
-  return { url, from: 'Heliograph <no-reply@heliograph.localhost>', connections };
+  return { url, from: 'Heliograph <no-reply@heliograph.localhost>', connections, onFailure };
+}
+
+/** Names the delivery, never its address or content. */
+function failureLog(logger: Log): NonNullable<SmtpSenderOptions['onFailure']> {
+  return (failure, { deliveryId }) => {
+    logger.warn({ delivery: deliveryId, ...failure }, 'an attempt at an e-mail failed');
+  };
 }
 
 function apiOptions(parts: Parts & { readonly projections: Projections }): Parameters<typeof openApi>[0] {

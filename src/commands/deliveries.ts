@@ -13,7 +13,13 @@ import { streamOf } from '../ids.ts';
 type DeliveryContext = Pick<CommandContext, 'log' | 'now' | 'ids'>;
 
 export type ClaimResult =
-  | { readonly kind: 'claimed'; readonly attempt: number; readonly notification: NotificationState }
+  | {
+      readonly kind: 'claimed';
+      readonly attempt: number;
+      /** The provider must not be called from then on; milliseconds since the epoch. */
+      readonly claimUntil: number;
+      readonly notification: NotificationState;
+    }
   | { readonly kind: 'done'; readonly deadLettered: boolean }
   | { readonly kind: 'later'; readonly afterMs: number }
   | { readonly kind: 'foreign' };
@@ -37,7 +43,8 @@ function resultOf(decided: Claim, state: NotificationState | null): ClaimResult 
   if (decided.kind === 'done') return { kind: 'done', deadLettered: isDeadLettered(decided.drafts) };
   if (decided.kind !== 'claimed') return decided;
   if (state === null) throw new Error('a claim without a notification');
-  return { kind: 'claimed', attempt: decided.attempt, notification: state };
+  const { attempt, claimUntil } = decided;
+  return { kind: 'claimed', attempt, claimUntil, notification: state };
 }
 
 /** Records what became of an attempt, deciding again whenever somebody else was quicker. */

@@ -21,10 +21,18 @@ export interface Deliveries {
 }
 
 export type ClaimAnswer =
-  | { readonly kind: 'claimed'; readonly attempt: number; readonly notification: NotificationState }
+  | Claimed
   | { readonly kind: 'done'; readonly deadLettered: boolean }
   | { readonly kind: 'later'; readonly afterMs: number }
   | { readonly kind: 'foreign' };
+
+export interface Claimed {
+  readonly kind: 'claimed';
+  readonly attempt: number;
+  /** The provider must not be called from then on; milliseconds since the epoch. */
+  readonly claimUntil: number;
+  readonly notification: NotificationState;
+}
 
 /** Words for one recipient, or why there are none. */
 export type Composed =
@@ -38,6 +46,8 @@ export interface WorkerOptions {
   /** The content of the request, or its template rendered in the version pinned at the request. */
   readonly compose: (notification: NotificationState, channel: Channel) => Promise<Composed>;
   readonly logger: Log;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
   /** Sends in flight at once, over both lanes. */
   readonly concurrency: number;
   /** From taking the job to having recorded the outcome; milliseconds. Claims must hold longer. */
@@ -87,7 +97,7 @@ async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Prom
       logger.error({ job }, 'a job for a delivery that the log does not know');
       return { kind: 'dead', reason: 'UNKNOWN_DELIVERY' };
     case 'claimed': {
-      const outcome = await attemptOnce(options, claim.notification, job, signal);
+      const outcome = await attemptOnce(options, claim, job, signal);
       const { deadLettered } = await recordSurely(options, job, () =>
         deliveries.record(job, claim.attempt, sender.provider, outcome),
       );
@@ -100,7 +110,7 @@ async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Prom
 
 async function attemptOnce(
   options: WorkerOptions,
-  notification: NotificationState,
+  { notification, claimUntil }: Claimed,
   { deliveryId }: Job,
   signal: AbortSignal,
 ): Promise<Outcome> {
@@ -109,8 +119,9 @@ async function attemptOnce(
   if (!composed.ok) return { kind: 'rejected', reason: 'RENDER_FAILED', raw: composed.message };
   const message = messageFor(notification, deliveryId, composed.content);
   if (message === null) return { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: 'no address' };
-  // The claim may have taken so long that nobody waits for this attempt any more.
-  if (signal.aborted) return { kind: 'retry', reason: 'SENDER_STOPPED', afterMs: null, raw: null };
+  // After a long pause of this process the claim may have run out, and somebody else may be at it.
+  if (signal.aborted || options.now() >= claimUntil)
+    return { kind: 'retry', reason: 'SENDER_STOPPED', afterMs: null, raw: null };
   return send(options, message, signal);
 }
 

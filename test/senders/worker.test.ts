@@ -11,7 +11,7 @@ import { startDispatch } from '../../src/projections/dispatch.ts';
 import { startRoute } from '../../src/projections/route.ts';
 import { composeWith } from '../../src/senders/compose.ts';
 import type { Message, Outcome, Sender } from '../../src/senders/outcome.ts';
-import { startWorker, type WorkerOptions } from '../../src/senders/worker.ts';
+import { startWorker, type Composed, type WorkerOptions } from '../../src/senders/worker.ts';
 import { eventually } from '../support/eventually.ts';
 import { ACCEPT, BUSY, scriptedProvider } from '../support/provider.ts';
 import { gate, onAbort, senderThat } from '../support/senders.ts';
@@ -58,6 +58,7 @@ async function work({ world, broker }: Pipe, sender: Sender, changes: WorkOption
     },
     compose: composeWith(log),
     logger: world.logger,
+    now: world.clock.now,
     concurrency: 8,
     timeLimitMs: 10_000,
     drainMs: 1_000,
@@ -302,6 +303,20 @@ describe('a job', () => {
       await work(pipe, provider.sender, { compose: () => Promise.reject(new Error('the log does not answer')) });
       const expected = { status: 'RETRYING', reason: 'SENDER_FAILED', inDoubt: false };
       await untilDelivery(pipe, await requested(pipe.world), expected);
+      expect(provider.calls).toEqual([]);
+    });
+  });
+
+  it('is not sent when its claim ran out while the process stood still', async () => {
+    await withPipe(async (pipe) => {
+      const provider = scriptedProvider(() => ACCEPT);
+      const content = { title: null, body: 'late', html: null, url: null };
+      const standStill = (): Promise<Composed> => {
+        pipe.world.clock.advance(POLICY.claimMs);
+        return Promise.resolve({ ok: true, content });
+      };
+      await work(pipe, provider.sender, { compose: standStill });
+      await untilDelivery(pipe, await requested(pipe.world), { status: 'RETRYING', reason: 'SENDER_STOPPED' });
       expect(provider.calls).toEqual([]);
     });
   });

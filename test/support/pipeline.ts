@@ -78,6 +78,7 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
       },
       compose: composeWith(log),
       logger,
+      now,
       concurrency: options.concurrency ?? 16,
       timeLimitMs,
       drainMs: 1_000,
