@@ -3,7 +3,7 @@ import { openApi } from './api/server.ts';
 import { seedBootstrapClient } from './bootstrap.ts';
 import { createCommands, createQueries } from './commands/create.ts';
 import type { CommandContext } from './commands/context.ts';
-import { claim, record } from './commands/deliveries.ts';
+import { createDeliveries } from './commands/deliveries.ts';
 import type { DeliveryPolicy } from './commands/delivery-policy.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
@@ -84,16 +84,11 @@ async function startPipeline(scope: Scope, parts: Parts & { readonly states: Sta
   const sender = scope.use(openSmtpSender(await emailOptions(scope, parts)));
   const route = scope.use(startRoute({ log, state: states.open('route'), logger, ids, now }));
   const dispatch = scope.use(await startDispatch({ log, state: states.open('dispatch'), broker, logger, now }));
-  const policy = deliveryPolicy(config);
   const worker = await startWorker({
     broker,
     type: 'email',
     sender,
-    deliveries: {
-      claim: (job) => claim(context, job, policy),
-      record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
-        record(context, notificationId, { deliveryId, attempt, provider, outcome }, policy),
-    },
+    deliveries: createDeliveries(context, deliveryPolicy(config)),
     compose: composeWith(log),
     logger,
     now,

@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DataDirInUse, openDataDir, type DataDir } from '../src/data-dir.ts';
-import { openScope, type Scope, type Started } from '../src/lifecycle.ts';
-import { compileSources } from './support/compiled.ts';
+import { openScope, type Scope } from '../src/lifecycle.ts';
+import { TS_LOADER } from './support/ts-child.ts';
 
 let scope: Scope;
 let folder: string;
@@ -68,28 +69,17 @@ describe('a data folder', () => {
   });
 });
 
-describe('a data folder between processes', () => {
-  let compiled: Started<string>;
-  const children: ChildProcess[] = [];
+const HOLDER = fileURLToPath(new URL('./support/data-dir-holder.ts', import.meta.url));
 
-  beforeAll(async () => {
-    compiled = await compileSources();
-    const holder = `import { openDataDir } from './data-dir.js';
-      process.on('message', async (path) => {
-        process.send(await openDataDir(path).then(() => 'held', (error) => error.name));
-      });
-      process.send('ready');`;
-    await writeFile(join(compiled.value, 'holder.js'), holder);
-  });
+describe('a data folder between processes', () => {
+  const children: ChildProcess[] = [];
 
   afterEach(async () => {
     await Promise.all(children.splice(0).map(killed));
   });
 
-  afterAll(() => compiled.stop());
-
   async function child(): Promise<ChildProcess> {
-    const started = fork(join(compiled.value, 'holder.js'), { execArgv: [] });
+    const started = fork(HOLDER, { execArgv: ['--import', TS_LOADER] });
     children.push(started);
     await once(started, 'message');
     return started;

@@ -8,6 +8,7 @@ import type { AttemptMade } from './record-outcome.ts';
 import { recordOutcome } from './record-outcome.ts';
 import { foldNotification } from '../events/fold.ts';
 import type { NotificationState } from '../events/notification.ts';
+import type { Outcome } from '../events/outcome.ts';
 import { streamOf } from '../ids.ts';
 
 type DeliveryContext = Pick<CommandContext, 'log' | 'now' | 'ids'>;
@@ -24,12 +25,27 @@ export type ClaimResult =
   | { readonly kind: 'later'; readonly afterMs: number }
   | { readonly kind: 'foreign' };
 
+/** Everything that a worker records, bound to a log and a policy. */
+export interface Deliveries {
+  readonly claim: (request: ClaimRequest) => Promise<ClaimResult>;
+  readonly record: (
+    request: ClaimRequest,
+    attempt: number,
+    provider: string,
+    outcome: Outcome,
+  ) => Promise<{ readonly deadLettered: boolean }>;
+}
+
+export function createDeliveries(context: DeliveryContext, policy: DeliveryPolicy): Deliveries {
+  return {
+    claim: (request) => claim(context, request, policy),
+    record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
+      record(context, notificationId, { deliveryId, attempt, provider, outcome }, policy),
+  };
+}
+
 /** Claims one attempt in the notification's stream; of any number of callers at most one gets it. */
-export async function claim(
-  context: DeliveryContext,
-  request: ClaimRequest,
-  policy: DeliveryPolicy,
-): Promise<ClaimResult> {
+async function claim(context: DeliveryContext, request: ClaimRequest, policy: DeliveryPolicy): Promise<ClaimResult> {
   let decided: Claim = { kind: 'foreign', drafts: [] };
   const aggregate = { stream: streamOf.notification(request.notificationId), fold: foldNotification };
   const { state } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (current) => {
@@ -48,7 +64,7 @@ function resultOf(decided: Claim, state: NotificationState | null): ClaimResult 
 }
 
 /** Records what became of an attempt, deciding again whenever somebody else was quicker. */
-export async function record(
+async function record(
   context: DeliveryContext,
   notificationId: string,
   made: AttemptMade,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { claim } from '../../src/commands/deliveries.ts';
+import { createDeliveries } from '../../src/commands/deliveries.ts';
 import type { Broker } from '../../src/ports/broker/broker.ts';
 import {
   ackAll,
@@ -180,7 +180,7 @@ describe('a delivery', () => {
   it('whose claim ran out is fed again, and not sooner', async () => {
     await withDispatch(async (world, broker) => {
       const job = await jobFor(world, broker);
-      expect(await claim(world.context, job, POLICY)).toMatchObject({ kind: 'claimed' });
+      expect(await createDeliveries(world.context, POLICY).claim(job)).toMatchObject({ kind: 'claimed' });
       await pass(world, 24_999);
       await afterAnotherJob(world, broker);
       expect(attempts(broker, job)).toEqual([1]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { claim, record } from '../../src/commands/deliveries.ts';
+import { createDeliveries } from '../../src/commands/deliveries.ts';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
 import type { DeliveryState } from '../../src/events/notification.ts';
 import { systemIds } from '../../src/ids.ts';
@@ -51,11 +51,7 @@ async function work({ world, broker }: Pipe, sender: Sender, changes: WorkOption
     broker,
     type: 'email',
     sender,
-    deliveries: {
-      claim: (job) => claim(context, job, rules),
-      record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
-        record(context, notificationId, { deliveryId, attempt, provider, outcome }, rules),
-    },
+    deliveries: createDeliveries(context, rules),
     compose: composeWith(log),
     logger: world.logger,
     now: world.clock.now,

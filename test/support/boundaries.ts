@@ -61,7 +61,7 @@ export const ZONES: readonly Zone[] = [
   {
     name: 'ports',
     files: /^ports\/[\w-]+\/[\w-]+\.ts$/,
-    ours: new RegExp(`^(ports|events)/|^(${HOUSEHOLD})\\.ts$`),
+    ours: new RegExp(`^(ports|events)/|^(${HOUSEHOLD}|lmdb)\\.ts$`),
     types: /^config\.ts$/,
     builtins: ANY,
     packages: NONE,

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
-import { claim, record } from '../../src/commands/deliveries.ts';
+import { createDeliveries } from '../../src/commands/deliveries.ts';
+import type { Outcome } from '../../src/events/outcome.ts';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
 import { systemIds } from '../../src/ids.ts';
 import type { Started } from '../../src/lifecycle.ts';
@@ -128,14 +129,9 @@ export async function untilEmpty(broker: Broker): Promise<void> {
   });
 }
 
-export async function attempted(
-  { context }: World,
-  job: Job,
-  outcome: Parameters<typeof record>[2]['outcome'],
-  policy = POLICY,
-): Promise<void> {
-  const claimed = await claim(context, job, policy);
+export async function attempted({ context }: World, job: Job, outcome: Outcome, policy = POLICY): Promise<void> {
+  const deliveries = createDeliveries(context, policy);
+  const claimed = await deliveries.claim(job);
   if (claimed.kind !== 'claimed') throw new Error(`not claimed but ${claimed.kind}`);
-  const made = { deliveryId: job.deliveryId, attempt: claimed.attempt, provider: 'scripted', outcome };
-  await record(context, job.notificationId, made, policy);
+  await deliveries.record(job, claimed.attempt, 'scripted', outcome);
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Caller, Commands, Queries, RequestNotification } from '../../src/commands/commands.ts';
 import { createCommands, createQueries } from '../../src/commands/create.ts';
-import { claim, record } from '../../src/commands/deliveries.ts';
+import { createDeliveries } from '../../src/commands/deliveries.ts';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
 import { SCOPES } from '../../src/events/clients.ts';
 import { systemIds } from '../../src/ids.ts';
@@ -71,11 +71,7 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
       broker,
       type: 'email',
       sender: options.sender,
-      deliveries: {
-        claim: (job) => claim(context, job, policy),
-        record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
-          record(context, notificationId, { deliveryId, attempt, provider, outcome }, policy),
-      },
+      deliveries: createDeliveries(context, policy),
       compose: composeWith(log),
       logger,
       now,

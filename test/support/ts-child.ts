@@ -2,13 +2,14 @@ import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_p
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-const loader = new URL('./ts-loader.mjs', import.meta.url).href;
+/** Lets a plain node import the sources as they are. */
+export const TS_LOADER = new URL('./ts-loader.mjs', import.meta.url).href;
 
 export type TsChild = ChildProcessByStdio<null, Readable, Readable>;
 
 /** The command line that runs a script of this project, `.ts` included, in a plain node without a build. */
 export function tsCommand(script: URL, args: readonly string[] = []): readonly [string, ...string[]] {
-  return [process.execPath, '--import', loader, fileURLToPath(script), ...args];
+  return [process.execPath, '--import', TS_LOADER, fileURLToPath(script), ...args];
 }
 
 /** Starts a script in a child process. Whoever starts it ends it. */

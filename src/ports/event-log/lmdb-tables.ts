@@ -5,6 +5,7 @@ import { dirname, resolve } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 
 import { MAX_VERSION, streamKey, versionOf } from './lmdb-codec.ts';
+import { commitError } from '../../lmdb.ts';
 
 // Left out of lmdb's own declarations. `append` fills pages to the brim: at 1,500 bytes an event it halves the file.
 declare module 'lmdb' {
@@ -178,14 +179,4 @@ async function committed(held: Promise<boolean>, puts: readonly Promise<boolean>
   });
   if (!stillHead) throw new Error('the head of the event log has moved: another process has written to it');
   if (written.includes(false)) throw new Error('the event log is damaged: it holds an event beyond its head');
-}
-
-/** lmdb hides the real error in a promise that rejects, and takes the process down if nobody looks. */
-async function commitError(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !('commitError' in error)) return error;
-  try {
-    return await error.commitError;
-  } catch (reason) {
-    return reason;
-  }
 }

@@ -2,6 +2,7 @@ import { open as openEnvironment, type Database, type RootDatabase } from 'lmdb'
 
 import type { Started } from '../../lifecycle.ts';
 import type { Change, Key, State, StateStore } from './state.ts';
+import { commitError } from '../../lmdb.ts';
 
 /** Projections in one environment. LMDB reserves a slot for each. */
 const MAX_STATES = 64;
@@ -97,16 +98,6 @@ async function write(table: Table, writes: readonly Write[]): Promise<void> {
   await committed.catch(async (error: unknown) => {
     throw new Error('the commit failed', { cause: await commitError(error) });
   });
-}
-
-/** lmdb hides the real error in a promise that rejects, and takes the process down if nobody looks. */
-async function commitError(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !('commitError' in error)) return error;
-  try {
-    return await error.commitError;
-  } catch (reason) {
-    return reason;
-  }
 }
 
 /** Undefined for what JSON has no form for, which the declaration of JSON.stringify keeps quiet about. */
