@@ -7,17 +7,21 @@ import { createDeliveries } from './commands/deliveries.ts';
 import type { DeliveryPolicy } from './commands/delivery-policy.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
+import { watchDiskSpace, type DiskSpace } from './disk-space.ts';
 import { cursorOf, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
-import { start, type Scope, type Started } from './lifecycle.ts';
+import { start, together, type Scope, type Started } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { QUEUES, type Broker } from './ports/broker/broker.ts';
 import { openBroker } from './ports/broker/open.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
+import { openGuardedLog, RESERVE_FOR_ENDINGS } from './ports/event-log/guarded.ts';
 import { openEventLog } from './ports/event-log/open.ts';
+import { openGuardedStates } from './ports/state/guarded.ts';
 import { openLmdbState } from './ports/state/lmdb.ts';
 import type { StateStore } from './ports/state/state.ts';
 import { startDispatch } from './projections/dispatch.ts';
+import { queueFigures } from './projections/queue-figures.ts';
 import { startRoute } from './projections/route.ts';
 import type { ProjectionStatus } from './projections/run.ts';
 import { openOutbox, type Outbox } from './sandbox/outbox.ts';
@@ -32,6 +36,8 @@ import { startWorker } from './senders/worker.ts';
 export interface Running {
   /** Where clients reach it. */
   readonly url: string;
+  /** Where it listens; another address when a proxy stands in front. */
+  readonly listening: string;
   readonly appKey: string;
   /** Null when it was given in the environment: who set it knows it. */
   readonly appSecret: string | null;
@@ -45,32 +51,56 @@ const EMAIL_LIMIT_MS = 20_000;
 const SKEW_MS = 5_000;
 const BUSY_MS = 5_000;
 /** All of a stop fits into ten seconds. */
-const API_DRAIN_MS = 1_500;
-const SENDER_DRAIN_MS = 6_000;
+const DRAIN_MS = 8_000;
 
 /** Opens everything in the order in which a notification passes through it; closes in the opposite order. */
 export function startApp(config: Config, logger: Log): Promise<Started<Running>> {
   return start(async (scope) => {
     const dataDir = scope.use(await openDataDir(config.dataDir));
     const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
-    const log = scope.use(await openEventLog(config.eventLog));
-    const states = scope.use(await openLmdbState(join(dataDir.path, 'state', log.id)));
+    const opened = scope.use(await openEventLog(config.eventLog));
+    const space = scope.use(await watchDiskSpace([config.eventLog.path, dataDir.path]));
+    const log = openGuardedLog(opened, space.freeBytes);
+    const states = await openStates(scope, join(dataDir.path, 'state', log.id), space);
     const broker = scope.use(
       openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')),
     );
-    const context = { log, now: Date.now, ids: systemIds, keys: openKeys(secretKey), templates: liquidTemplates };
+    const context = commandContext(log, secretKey, logger);
     const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
-    const outbox = config.email.kind === 'sandbox' ? openOutbox(states.open('outbox')) : null;
-    const projections = await startPipeline(scope, { config, logger, log, states, broker, context, outbox });
-    const api = scope.use(await openApi(apiOptions({ config, logger, log, broker, context, outbox, projections })));
-    return { url: api.url, ...bootstrap, sandbox: outbox !== null };
+    const outbox = config.email.kind === 'sandbox' ? await openMailbox(scope, dataDir.path, space) : null;
+    const parts = { config, logger, log, states, broker, context, outbox };
+    const pipeline = await startPipeline(scope, parts);
+    const edge = { ...parts, projections: pipeline.projections, space, bootstrapKey: bootstrap.appKey };
+    const api = await openApi(apiOptions(edge));
+    // Both take nothing new from now on and finish what they have: side by side, so that each has the whole time.
+    scope.use(together(api, pipeline.worker));
+    const { url, listening } = api.value;
+    return { url, listening, ...bootstrap, sandbox: outbox !== null };
   });
+}
+
+async function openStates(scope: Scope, path: string, { freeBytes }: DiskSpace): Promise<StateStore> {
+  return openGuardedStates(scope.use(await openLmdbState(path)), freeBytes);
+}
+
+/** Not among the states, which may be deleted: its messages are nowhere else. */
+async function openMailbox(scope: Scope, dataDir: string, space: DiskSpace): Promise<Outbox> {
+  const states = await openStates(scope, join(dataDir, 'sandbox'), space);
+  return openOutbox(states.open('outbox'));
+}
+
+function commandContext(log: EventLog, secretKey: string, logger: Log): CommandContext {
+  const reportFault = (err: unknown, requestId: string): void => {
+    logger.error({ err, requestId }, 'an item of a bulk request failed');
+  };
+  return { log, now: Date.now, ids: systemIds, keys: openKeys(secretKey), templates: liquidTemplates, reportFault };
 }
 
 interface Parts {
   readonly config: Config;
   readonly logger: Log;
   readonly log: EventLog;
+  readonly states: StateStore;
   readonly broker: Broker;
   readonly context: CommandContext;
   readonly outbox: Outbox | null;
@@ -78,7 +108,12 @@ interface Parts {
 
 type Projections = readonly (() => ProjectionStatus)[];
 
-async function startPipeline(scope: Scope, parts: Parts & { readonly states: StateStore }): Promise<Projections> {
+interface Pipeline {
+  readonly projections: Projections;
+  readonly worker: Started<void>;
+}
+
+async function startPipeline(scope: Scope, parts: Parts): Promise<Pipeline> {
   const { config, logger, log, states, broker, context } = parts;
   const { now, ids } = context;
   const sender = scope.use(openSmtpSender(await emailOptions(scope, parts)));
@@ -94,10 +129,9 @@ async function startPipeline(scope: Scope, parts: Parts & { readonly states: Sta
     now,
     concurrency: config.emailConcurrency,
     timeLimitMs: EMAIL_LIMIT_MS,
-    drainMs: SENDER_DRAIN_MS,
+    drainMs: DRAIN_MS,
   });
-  scope.use(worker);
-  return [route, dispatch];
+  return { projections: [route, dispatch], worker };
 }
 
 function deliveryPolicy({ retryScheduleMs, doubtPolicy }: Config): DeliveryPolicy {
@@ -120,18 +154,25 @@ function failureLog(logger: Log): NonNullable<SmtpSenderOptions['onFailure']> {
   };
 }
 
-function apiOptions(parts: Parts & { readonly projections: Projections }): Parameters<typeof openApi>[0] {
-  const { config, logger, log, broker, context, outbox, projections } = parts;
+interface Edge extends Parts {
+  readonly projections: Projections;
+  readonly space: DiskSpace;
+  readonly bootstrapKey: string;
+}
+
+function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
+  const { config, logger, log, states, broker, context, outbox, bootstrapKey } = edge;
+  const figures = { state: states.open('dispatch'), broker, now: context.now };
   return {
     host: config.host,
     port: config.port,
     publicUrl: config.publicUrl,
     development: config.development,
     commands: createCommands(context),
-    queries: createQueries(context),
-    queues: () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await broker.depth(name)) }))),
+    queries: createQueries(context, bootstrapKey),
+    queues: () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures(figures, name)) }))),
     head: async () => cursorOf(log.id, await log.head()),
-    ready: () => readiness(projections),
+    ready: () => readiness(edge),
     sandbox: outbox && {
       messages: outbox.list,
       revision: outbox.revision,
@@ -140,14 +181,13 @@ function apiOptions(parts: Parts & { readonly projections: Projections }): Param
     },
     log: logger,
     newId: systemIds.random,
-    timings: { drainMs: API_DRAIN_MS },
+    timings: { drainMs: DRAIN_MS },
   };
 }
 
-function readiness(projections: Projections): { readonly ready: boolean; readonly reasons: readonly string[] } {
+function readiness({ projections, space }: Edge): { readonly ready: boolean; readonly reasons: readonly string[] } {
   const behind = projections.map((status) => status()).filter(({ live }) => !live);
-  return {
-    ready: behind.length === 0,
-    reasons: behind.map(({ name }) => `${name} has not reached the end of the log yet`),
-  };
+  const reasons = behind.map(({ name }) => `${name} has not reached the end of the log yet`);
+  if (space.freeBytes() < RESERVE_FOR_ENDINGS) reasons.push('the disk is almost full: new requests are refused');
+  return { ready: reasons.length === 0, reasons };
 }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { isEmailAddress } from './events/address.ts';
 import {
   ConfigError,
   bothOrNeither,
@@ -185,7 +186,8 @@ const ADDRESS = String.raw`[^\s@<>()[\]\\,;:"]+@[^\s@<>()[\]\\,;:"]+`;
 const MAILBOX = new RegExp(String.raw`^(?:${ADDRESS}|(?:[^@<>()[\]\\,;:"]*|"[^"\\]*") ?<${ADDRESS}>)$`);
 
 function isMailbox(text: string): boolean {
-  return text.length <= 320 && !hasControlCharacter(text) && MAILBOX.test(text);
+  const address = /<([^<>]*)>$/.exec(text)?.[1] ?? text;
+  return !hasControlCharacter(text) && MAILBOX.test(text) && isEmailAddress(address);
 }
 
 const LONGEST_SCHEDULE = 20;

@@ -35,7 +35,8 @@ export const ERROR_CODES = {
   OPERATION_TOO_COMPLEX: 'The operation is over the limit of depth, aliases, tokens or cost.',
   PERSISTED_QUERY_NOT_SUPPORTED: 'Persisted queries are switched off; send the document.',
   CONFLICT: 'Too many others changed the same thing at the same moment; try again.',
-  UNAVAILABLE: 'The event log did not answer in time; try again with the same idempotency key.',
+  UNAVAILABLE:
+    'The event log gave no answer in time, or its disk is almost full; try again with the same idempotency key.',
   SHUTTING_DOWN: 'This process is stopping; ask another or try again.',
   INTERNAL_SERVER_ERROR: 'A bug on our side. It was logged under the request id.',
 } as const satisfies Record<string, string>;

@@ -33,9 +33,11 @@ export function isNotificationId(text: string): boolean {
   return validate(text) && text === text.toLowerCase();
 }
 
+export const NOTIFICATION_PREFIX = 'notification-';
+
 /** Ids from outside never shape a stream name: they could be long, hostile or another tenant's. */
 export const streamOf = {
-  notification: (id: string): string => `notification-${id}`,
+  notification: (id: string): string => `${NOTIFICATION_PREFIX}${id}`,
   user: (tenant: string, userId: string): string => `user-${derivedId('user', tenant, userId)}`,
   template: (tenant: string, key: string): string => `template-${derivedId('template', tenant, key)}`,
   client: (appKey: string): string => `client-${derivedId('client', appKey)}`,

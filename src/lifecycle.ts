@@ -36,6 +36,18 @@ export async function start<T>(open: (scope: Scope) => Promise<T>): Promise<Star
   }
 }
 
+/** Two that stop side by side; a failing stop does not cut the other short. */
+export function together<A, B>(a: Started<A>, b: Started<B>): Started<readonly [A, B]> {
+  return {
+    value: [a.value, b.value],
+    stop: async () => {
+      const results = await Promise.allSettled([a.stop(), b.stop()]);
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed) throw failed.reason;
+    },
+  };
+}
+
 async function stopAll(stops: readonly (() => Promise<void>)[]): Promise<void> {
   const errors: unknown[] = [];
   for (const stop of stops) {

@@ -1,31 +1,56 @@
 import { pino } from 'pino';
-import { startApp, type Running } from './app.ts';
+import { startApp } from './app.ts';
 import { ConfigError, loadConfig, type Config } from './config.ts';
+import type { Log } from './log.ts';
 import { welcome } from './welcome.ts';
 
-/** A drain that takes longer is cut off; what it would have recorded is in doubt at the next start and handled then. */
-const LONGEST_DRAIN_MS = 10_000;
+/** A stop that takes longer is cut off; what it would have recorded is in doubt at the next start and handled then. */
+const LONGEST_STOP_MS = 10_000;
 
-async function main(): Promise<void> {
+// What is kept here is personal: for this user's eyes only, whatever the folder allowed before.
+process.umask(0o077);
+
+try {
   const config = configOrExit();
-  const logger = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
-  const signal = untilSignalled();
+  await run(config, pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true })));
+} catch (error) {
+  process.stderr.write(`Heliograph could not start: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+
+async function run(config: Config, logger: Log): Promise<void> {
+  const signal = untilSignalled(logger);
   const app = await startApp(config, logger);
-  say(config, app.value);
-  logger.info({ signal: await signal }, 'stopping: finishing what is in flight');
-  const watchdog = setTimeout(() => {
-    logger.error({}, 'the drain took too long; what was in flight is settled at the next start');
-    process.exit(1);
-  }, LONGEST_DRAIN_MS);
-  await app.stop();
+  process.stdout.write(welcome(config, app.value));
+  if (!config.development && app.value.sandbox) {
+    logger.warn({}, 'mail goes to the sandbox and not to people: SMTP_URL is not set');
+  }
+  const watchdog = await signal;
+  await app.stop().catch((error: unknown) => {
+    logger.error({ err: error }, 'not everything could be stopped in good order');
+    process.exitCode = 1;
+  });
   clearTimeout(watchdog);
   logger.info({}, 'stopped');
 }
 
-/** The handlers stay: npm forwards a signal that the terminal has sent already, and a second one must not cut the drain short. */
-function untilSignalled(): Promise<NodeJS.Signals> {
+/**
+ * Answers the watchdog that ends the process when the stop, or a start that is still under way, takes too long. The
+ * handlers stay: npm forwards a signal that the terminal has sent already, and a second one must not cut the stop short.
+ */
+function untilSignalled(logger: Log): Promise<NodeJS.Timeout> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
+    let watchdog: NodeJS.Timeout | undefined;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (watchdog !== undefined) return;
+      logger.info({ signal }, 'stopping: finishing what is in flight');
+      watchdog = setTimeout(() => {
+        logger.error({}, 'the stop took too long; what was in flight is settled at the next start');
+        process.exit(1);
+      }, LONGEST_STOP_MS);
+      resolve(watchdog);
+    };
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
   });
 }
 
@@ -37,15 +62,4 @@ function configOrExit(): Config {
     process.stderr.write(`${error.message}\n`);
     process.exit(1);
   }
-}
-
-function say(config: Config, running: Running): void {
-  process.stdout.write(welcome(config, running));
-}
-
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`Heliograph could not start: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
 }

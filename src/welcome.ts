@@ -3,26 +3,27 @@ import type { Config } from './config.ts';
 
 /** What a person reads who just started it: where it is, how to get in, and one command that sends something. */
 export function welcome(config: Config, running: Running): string {
-  const { url, appKey, appSecret, sandbox } = running;
+  const { url, listening, appKey, appSecret, sandbox } = running;
   const credentials = appSecret === null ? '"$BOOTSTRAP_APP_KEY:$BOOTSTRAP_APP_SECRET"' : `'${appKey}:${appSecret}'`;
   return [
     '',
-    `Heliograph listens on ${url}`,
+    `Heliograph listens on ${listening}`,
+    ...(url === listening ? [] : [`and is reached at ${url}`]),
     '',
     `  appKey    ${appKey}`,
     `  appSecret ${appSecret ?? '(the BOOTSTRAP_APP_SECRET of the environment)'}`,
     '',
-    `  GraphQL   ${url}/graphql`,
-    ...(sandbox ? [`  Mailbox   ${url}/sandbox${appSecret === null ? '' : `#${appKey}:${appSecret}`}`] : []),
+    `  GraphQL   ${listening}/graphql`,
+    ...(sandbox ? [`  Mailbox   ${listening}/sandbox${appSecret === null ? '' : `#${appKey}:${appSecret}`}`] : []),
     `  Data      ${config.dataDir}`,
     '',
     'Send a first notification:',
     '',
-    curl(url, credentials, FIRST),
+    curl(listening, credentials, FIRST),
     '',
     'and see every step of its way, with the id from the answer:',
     '',
-    curl(url, credentials, STORY),
+    curl(listening, credentials, STORY),
     '',
     sandbox
       ? 'Mail goes to the sandbox, not to people: set SMTP_URL and SMTP_FROM to change that.'

@@ -136,6 +136,7 @@ describe('a mistake', () => {
     [{ SMTP_URL: 'smtp://:pass@host', SMTP_FROM }, /^SMTP_URL has a password, but its user is missing/],
     [{ SMTP_URL: 'http://host', SMTP_FROM }, /^SMTP_URL is not usable; allowed is smtp:\/\//],
     [{ SMTP_URL: 'smtp://', SMTP_FROM }, /^SMTP_URL/],
+    [{ SMTP_URL: 'smtp://host', SMTP_FROM: 'a..b@example.org' }, /^SMTP_FROM is not one e-mail address/],
     [{ SMTP_URL: 'host:25', SMTP_FROM }, /^SMTP_URL/],
     [{ SMTP_URL: 'smtp://host:99999', SMTP_FROM }, /^SMTP_URL/],
     [{ SMTP_URL: 'smtp://u:%zz@host', SMTP_FROM }, /^SMTP_URL/],

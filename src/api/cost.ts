@@ -9,6 +9,7 @@ import type {
 } from 'graphql';
 import { getNamedType, getNullableType, isLeafType, isListType, isObjectType, Kind, typeFromAST } from 'graphql';
 import { valueFromASTUntyped } from 'graphql';
+import { checkItems, MAX_ITEMS } from './items.ts';
 import type { Fragments } from './limits.ts';
 import { fragmentsOf, tooComplex } from './limits.ts';
 
@@ -18,22 +19,23 @@ export const MAX_COST = 5_000;
 /** A query reads a stream, a mutation reads, decides and waits for the disk. */
 const OPERATION_COST = { query: 10, mutation: 125, subscription: 125 } as const;
 
-/** An item is charged once more for each list of objects asked for; more items than this are refused by rule, unread. */
-const MOST_ITEMS = 1_000;
-
 interface Walk {
   readonly schema: GraphQLSchema;
   readonly variables: Readonly<Record<string, unknown>>;
   readonly fragments: Fragments<number>;
 }
 
-/** @throws GraphQLError OPERATION_TOO_COMPLEX. The document must be valid. */
+/**
+ * To be called before variables are coerced, which costs far more. The document must be valid.
+ * @throws GraphQLError TOO_MANY_ITEMS or OPERATION_TOO_COMPLEX
+ */
 export function checkCost(
   schema: GraphQLSchema,
   document: DocumentNode,
   operation: OperationDefinitionNode,
   variables: Walk['variables'],
 ): void {
+  checkItems(schema, operation, variables);
   const cost = costOf(schema, document, operation, variables);
   if (cost <= MAX_COST) return;
   throw tooComplex(`the operation costs ${String(cost)}, more than ${String(MAX_COST)}`, operation);
@@ -103,5 +105,5 @@ function itemsAskedFor(args: readonly ArgumentNode[], variables: Walk['variables
     if (Array.isArray(given)) return given.length;
     return name.value === 'first' && typeof given === 'number' ? given : 1;
   });
-  return Math.min(MOST_ITEMS, Math.max(1, ...sizes));
+  return Math.min(MAX_ITEMS, Math.max(1, ...sizes));
 }

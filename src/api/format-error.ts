@@ -48,8 +48,14 @@ function innermost(error: unknown): unknown {
 
 function knownCode({ message, extensions }: GraphQLError): ErrorCode | null {
   if (/^Syntax Error: Document contains more tha[nt] \d+ tokens/.test(message)) return 'OPERATION_TOO_COMPLEX';
-  const { code } = extensions;
+  const { code, http } = extensions;
+  // Apollo's word for a mutation by GET is but BAD_REQUEST.
+  if (isMethodRefusal(http)) return 'METHOD_NOT_ALLOWED';
   return typeof code === 'string' && isErrorCode(code) && code !== 'INTERNAL_SERVER_ERROR' ? code : null;
+}
+
+function isMethodRefusal(http: unknown): boolean {
+  return typeof http === 'object' && http !== null && 'status' in http && http.status === 405;
 }
 
 function isErrorCode(code: string): code is ErrorCode {

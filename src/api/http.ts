@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { fastify } from 'fastify';
 import { DomainError } from '../errors.ts';
+import { MAX_BODY } from './big-bodies.ts';
 import type { Drain } from './drain.ts';
 import { refuseSocket, sendError, setCommonHeaders } from './http-refusals.ts';
 import type { ApiOptions, ApiTimings } from './options.ts';
-
-const BODY_LIMIT = 4 * 1024 * 1024;
 
 /** What each path answers to. */
 const METHODS: Readonly<Record<string, string>> = {
@@ -21,7 +20,7 @@ export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drai
   const { headersMs, requestMs, keepAliveMs } = timings;
   const app = fastify({
     logger: false,
-    bodyLimit: BODY_LIMIT,
+    bodyLimit: MAX_BODY,
     genReqId: options.newId,
     exposeHeadRoutes: false,
     return503OnClosing: false,

@@ -38,13 +38,19 @@ export function tooComplex(message: string, nodes?: OperationDefinitionNode): Gr
   return refusal('OPERATION_TOO_COMPLEX', message, nodes);
 }
 
+const MEASURED = {
+  depth: (size: string) => `a depth of ${size}`,
+  aliases: (size: string) => `${size} aliases`,
+  directives: (size: string) => `${size} directives`,
+} as const;
+
 function limitRule(context: ValidationContext): ASTVisitor {
   return {
     OperationDefinition: (operation) => {
       const size = measure(operation.selectionSet, fragmentsOf(context.getDocument()));
       for (const limit of ['depth', 'aliases', 'directives'] as const) {
         if (size[limit] <= LIMITS[limit]) continue;
-        const message = `the operation has ${limit} of ${String(size[limit])}, more than ${String(LIMITS[limit])}`;
+        const message = `the operation has ${MEASURED[limit](String(size[limit]))}, more than ${String(LIMITS[limit])}`;
         context.reportError(tooComplex(message, operation));
       }
     },

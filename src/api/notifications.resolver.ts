@@ -107,7 +107,8 @@ function toNotification({ state, timeline }: NotificationView): Plain<Notificati
 }
 
 function toDelivery(notificationId: string, delivery: DeliveryState): Plain<DeliveryType> {
-  const { id, channel, platform, address, status, reason, provider, providerMessageId, attempts, sentAt } = delivery;
+  const { id, channel, platform, address, status, reason, provider, providerMessageId } = delivery;
+  const { attempts, inDoubt, sentAt } = delivery;
   const receipts = { deliveredAt: null, openedAt: null, clickedAt: null, convertedAt: null };
   return {
     id,
@@ -120,6 +121,7 @@ function toDelivery(notificationId: string, delivery: DeliveryState): Plain<Deli
     provider,
     providerMessageId,
     attempts,
+    inDoubt,
     sentAt,
     ...receipts,
   };

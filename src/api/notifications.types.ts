@@ -39,6 +39,11 @@ export class DeliveryType {
   readonly providerMessageId!: string | null;
   @Field(() => Int, { description: 'How often the provider was called, or was about to be.' })
   readonly attempts!: number;
+  @Field(() => Boolean, {
+    description:
+      'An attempt may have reached the provider without our knowing; a further attempt may have made a duplicate.',
+  })
+  readonly inDoubt!: boolean;
   @Field(() => DateTimeScalar, { nullable: true, description: 'When the provider accepted it.' })
   readonly sentAt!: string | null;
   @Field(() => DateTimeScalar, { nullable: true, description: 'When a receipt said that it arrived.' })

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyReply } from 'fastify';
+import { DEFAULT_TENANT } from '../commands/clients.ts';
+import type { Caller } from '../commands/commands.ts';
 import { DomainError } from '../errors.ts';
 import { authenticate } from './authenticate.ts';
 import type { Drain } from './drain.ts';
@@ -17,8 +19,7 @@ export function addPages(app: FastifyInstance, options: ApiOptions, drain: Drain
   app.get('/sandbox', (_request, reply) => sendHtml(reply, sandboxOf(options).page, sandboxOf(options).policy));
   app.get<{ Querystring: { address?: string | string[] } }>('/sandbox/outbox', async (request, reply) => {
     const { messages, revision } = sandboxOf(options);
-    const { scopes } = await authenticate(options.queries, request.headers.authorization, request.id);
-    requireScope(scopes, 'OPERATE');
+    requireOperator(await authenticate(options.queries, request.headers.authorization, request.id));
     const { address } = request.query;
     if (Array.isArray(address)) throw new DomainError('BAD_REQUEST', 'address may be given once', 'address');
     // The page asks again and again; while nothing is new, it is told so and no more.
@@ -26,6 +27,14 @@ export function addPages(app: FastifyInstance, options: ApiOptions, drain: Drain
     reply.header('etag', tag).header('cache-control', 'private, no-cache').header('vary', 'authorization');
     return request.headers['if-none-match'] === tag ? reply.code(304).send() : messages({ address });
   });
+}
+
+/** The outbox holds the messages of all tenants. */
+function requireOperator({ tenant, scopes }: Caller): void {
+  requireScope(scopes, 'OPERATE');
+  if (tenant === DEFAULT_TENANT) return;
+  const whose = `the outbox shows the messages of all tenants: only clients of the tenant ${DEFAULT_TENANT} may see it`;
+  throw new DomainError('FORBIDDEN', whose);
 }
 
 function sandboxOf({ sandbox }: ApiOptions): SandboxView {

@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Scope, Started } from '../lifecycle.ts';
 import { start } from '../lifecycle.ts';
+import { bigBodiesOfClientsOnly } from './big-bodies.ts';
 import type { Drain } from './drain.ts';
 import { openDrain } from './drain.ts';
 import { isForPeople, sendGraphiql } from './graphiql.ts';
@@ -14,10 +15,10 @@ import { createSchema } from './schema.ts';
 import { openSockets } from './sockets.ts';
 
 export interface Api {
-  /** Where clients reach it. */
+  /** Where clients reach it: PUBLIC_URL, or else where it listens. */
   readonly url: string;
-  /** Where it listens. */
-  readonly address: { readonly host: string; readonly port: number };
+  /** `http://host:port` as this machine reaches it, whatever stands in front of it for others. */
+  readonly listening: string;
 }
 
 /**
@@ -52,6 +53,7 @@ async function addRoutes(app: FastifyInstance, options: ApiOptions, { scope, dra
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',
+    preParsing: bigBodiesOfClientsOnly(options),
     handler: (request, reply) =>
       options.development && isForPeople(request) ? sendGraphiql(reply) : graphql(request, reply),
   });
@@ -74,6 +76,6 @@ async function close(app: FastifyInstance): Promise<void> {
 function describe(bound: AddressInfo | string | null, { host, publicUrl }: ApiOptions): Api {
   if (bound === null || typeof bound === 'string') throw new Error('the server listens on no port');
   const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
-  const { address, port } = bound;
-  return { url: publicUrl ?? `http://${reachable}:${String(port)}`, address: { host: address, port } };
+  const listening = `http://${reachable}:${String(bound.port)}`;
+  return { url: publicUrl ?? listening, listening };
 }

@@ -8,11 +8,10 @@ import type { Started } from '../lifecycle.ts';
 import type { Drain } from './drain.ts';
 import type { Connection } from './graphql-ws.ts';
 import { createGraphqlWs, isWelcome } from './graphql-ws.ts';
+import { MAX_BODY, MAX_STRANGERS_BODY } from './big-bodies.ts';
 import { refuseSocket } from './http-refusals.ts';
 import type { ApiOptions, ApiTimings } from './options.ts';
 
-/** Bytes of one message. Bulk requests belong on HTTP, where there is room for 4 MiB. */
-const MAX_MESSAGE = 1024 * 1024;
 /** A client that lets this many bytes pile up is not reading. */
 const MAX_UNREAD = 4 * 1024 * 1024;
 /** For the closing handshake, in milliseconds. */
@@ -34,7 +33,7 @@ interface Socket {
 
 /** Serves GraphQL on WebSockets at /graphql of `server`. `stop` closes them with 1001. */
 export function openSockets(server: HttpServer, { options, timings, drain, schema }: Setting): Started<void> {
-  const wss = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE, handleProtocols });
+  const wss = new WebSocketServer({ noServer: true, maxPayload: MAX_BODY, handleProtocols });
   const graphql = createGraphqlWs({ ...options, schema, drain, initMs: timings.initMs });
   const sockets = new Set<Socket>();
   server.on('upgrade', (request, stream, head) => {
@@ -89,7 +88,10 @@ function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<S
   sockets.add(socket);
   const onMessage = (handle: (data: string) => Promise<void>): void => {
     ws.on('message', (data) => {
-      handle(textOf(data)).catch(fail);
+      const text = textOf(data);
+      // Reading JSON blocks everybody: strangers get to send no more of it than over HTTP.
+      if (connection.authorization === null && text.length > MAX_STRANGERS_BODY) close(1009, 'Message too big');
+      else handle(text).catch(fail);
     });
   };
   const closed = graphql.opened(

@@ -1,5 +1,5 @@
 import type { RequestNotification } from './commands.ts';
-import type { CommandContext, RenderProblem } from './context.ts';
+import type { CommandContext, RenderBudget, RenderProblem } from './context.ts';
 import { readTemplate } from './templates.ts';
 import { MAX_CATEGORY, userAggregate } from './users.ts';
 import { refuse, requireText } from './validation.ts';
@@ -22,12 +22,14 @@ export async function checkRequest(
   context: CommandContext,
   tenant: string,
   input: RequestNotification,
-  now: number,
+  { now, budget }: { readonly now: number; readonly budget: RenderBudget },
 ): Promise<TemplateState | null> {
   checkForm(input);
   checkSchedule(input, now);
   const channels = await checkUser(context, tenant, input);
-  return checkTemplate(context, tenant, input, channels);
+  const template = await findTemplate(context, tenant, input);
+  if (template !== null) await checkTemplate(context, template, { channels, data: input.data ?? {}, budget });
+  return template;
 }
 
 export function pinTemplate(template: TemplateState | null): TemplateVersion | null {
@@ -106,11 +108,10 @@ function hasAddress(user: UserState, channel: Channel): boolean {
   return channel === 'EMAIL' && user.email !== null;
 }
 
-async function checkTemplate(
+async function findTemplate(
   context: CommandContext,
   tenant: string,
-  { template, data }: RequestNotification,
-  channels: readonly Channel[],
+  { template }: RequestNotification,
 ): Promise<TemplateState | null> {
   if (template === null) return null;
   const { key, version } = template;
@@ -119,11 +120,24 @@ async function checkTemplate(
     const wanted = version === null ? key : `${key} version ${String(version)}`;
     throw new DomainError('TEMPLATE_NOT_FOUND', `no template ${wanted}`, 'template');
   }
+  return found;
+}
+
+interface Rendering {
+  readonly channels: readonly Channel[];
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly budget: RenderBudget;
+}
+
+async function checkTemplate(
+  { templates }: CommandContext,
+  { variants }: TemplateState,
+  { channels, data, budget }: Rendering,
+): Promise<void> {
   for (const channel of channels) {
-    const problem = context.templates.tryRender(found.variants, channel, data ?? {});
+    const problem = await templates.tryRender(variants, channel, data, budget);
     if (problem !== null) throw templateError(problem);
   }
-  return found;
 }
 
 const PROBLEM_CODES = {

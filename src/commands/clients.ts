@@ -87,18 +87,44 @@ export async function adoptSecret(
 ): Promise<{ readonly revoked: boolean }> {
   const data = rotation(context, { appKey, appSecret }, 0);
   const before = await change(context, caller, appKey, (state) => {
+    if (state !== null && state.tenant !== caller.tenant) throw clientNotFound(appKey);
     if (state === null || state.revoked || acceptsSecret(context, state, data.secretHash)) return [];
     return [{ type: 'SecretRotated', data }];
   });
   return { revoked: before?.revoked ?? false };
 }
 
-export function clientAggregate(appKey: string): Aggregate<ClientState> {
+function clientAggregate(appKey: string): Aggregate<ClientState> {
   return { stream: streamOf.client(appKey), fold: foldClient };
 }
 
+/** No client has it: its characters are not those of an appKey that was handed out, nor may one be configured. */
+const NO_KEY = ':';
+
+/**
+ * The client that these credentials belong to, null when they are wrong. Unknown keys cost what wrong secrets cost: one
+ * client is read that is there, one that is not, and the secret is compared.
+ */
+export async function authenticate(
+  context: CommandContext,
+  decoyKey: string,
+  { appKey, appSecret }: ClientCredentials,
+): Promise<ClientState | null> {
+  const secretHash = context.keys.secretHash(appKey, appSecret);
+  const found = await readClient(context, appKey);
+  const other = await readClient(context, found === null ? decoyKey : NO_KEY);
+  const compared = found ?? other;
+  const accepted = compared !== null && acceptsSecret(context, compared, secretHash);
+  return accepted ? found : null;
+}
+
+async function readClient({ log }: CommandContext, appKey: string): Promise<ClientState | null> {
+  const { stream, fold } = clientAggregate(appKey);
+  return fold(await log.read(stream));
+}
+
 /** Compares with every secret there is, always in full. */
-export function acceptsSecret({ keys, now }: CommandContext, client: ClientState, secretHash: string): boolean {
+function acceptsSecret({ keys, now }: CommandContext, client: ClientState, secretHash: string): boolean {
   const matches = client.secrets.map(
     ({ hash, until }) => keys.sameHash(hash, secretHash) && (until === null || Date.parse(until) > now()),
   );

@@ -14,6 +14,8 @@ export interface CommandContext {
   readonly ids: Ids;
   readonly keys: Keys;
   readonly templates: TemplateEngine;
+  /** A fault of ours that only one part of an answer shows: for the log. */
+  readonly reportFault: (error: unknown, correlationId: string) => void;
 }
 
 /** Everything that needs SECRET_KEY. */
@@ -30,12 +32,22 @@ export interface Keys {
 export interface TemplateEngine {
   /** Null when the variant is usable. */
   readonly check: (variant: TemplateVariant) => TemplateProblem | null;
-  /** Whether the variant for this channel can be rendered with this data; null when it can. */
+  /**
+   * Whether the variant for this channel can be rendered with this data; null when it can. Subtracts the time that it
+   * took from the budget, and renders nothing more once that is used up.
+   */
   readonly tryRender: (
     variants: readonly TemplateVariant[],
     channel: Channel,
     data: Readonly<Record<string, unknown>>,
-  ) => RenderProblem | null;
+    budget: RenderBudget,
+  ) => Promise<RenderProblem | null>;
+}
+
+/** What one call may spend on rendering, shared by all its items. */
+export interface RenderBudget {
+  /** Milliseconds. */
+  leftMs: number;
 }
 
 export interface TemplateProblem {

@@ -1,5 +1,5 @@
 import { cancelNotification, cancelOutcome } from './cancel-notification.ts';
-import { acceptsSecret, clientAggregate, registerClient, revokeClient, rotateClientSecret } from './clients.ts';
+import { authenticate, registerClient, revokeClient, rotateClientSecret } from './clients.ts';
 import type { Caller, Cancelled, Commands, NotificationView, Queries } from './commands.ts';
 import type { CommandContext } from './context.ts';
 import { requestMetadata } from './context.ts';
@@ -27,7 +27,8 @@ export function createCommands(context: CommandContext): Commands {
   };
 }
 
-export function createQueries(context: CommandContext): Queries {
+/** `decoyKey`: a client that is there, to be read in place of one that is not. */
+export function createQueries(context: CommandContext, decoyKey = ''): Queries {
   return {
     notification: (tenant, id) => readNotification(context, tenant, id),
     user: async (tenant, id) => {
@@ -38,12 +39,7 @@ export function createQueries(context: CommandContext): Queries {
       const found = await readTemplate(context, tenant, key, version);
       return found === null ? null : { key, version: found.version };
     },
-    authenticate: async (appKey, appSecret) => {
-      const { stream, fold } = clientAggregate(appKey);
-      const client = fold(await context.log.read(stream));
-      const secretHash = context.keys.secretHash(appKey, appSecret);
-      return client !== null && acceptsSecret(context, client, secretHash) ? client : null;
-    },
+    authenticate: (appKey, appSecret) => authenticate(context, decoyKey, { appKey, appSecret }),
   };
 }
 

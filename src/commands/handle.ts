@@ -2,6 +2,7 @@ import type { DomainEvent, Metadata } from '../events/event.ts';
 import { DomainError } from '../errors.ts';
 import type { Appended, EventLog, NewEvent, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
+import { NoSpace } from '../ports/event-log/guarded.ts';
 import { AppendUnknown } from '../ports/event-log/supervised.ts';
 
 /** What a decision wants recorded. */
@@ -67,6 +68,7 @@ export async function appendUnlessConflict(
   } catch (error) {
     if (error instanceof WrongExpectedVersion) return null;
     if (error instanceof AppendUnknown) throw new DomainError('UNAVAILABLE', 'the event log gave no answer in time');
+    if (error instanceof NoSpace) throw new DomainError('UNAVAILABLE', 'the disk is almost full; nothing was recorded');
     throw error;
   }
 }

@@ -6,6 +6,7 @@ import type { DeliveryState, NotificationState } from '../events/notification.ts
 import { hasEnded } from '../events/notification.ts';
 import type { CancelReason, DeliveryEvent } from '../events/notifications.ts';
 import type { Outcome, RetryReason, UnknownReason } from '../events/outcome.ts';
+import { isOurs } from '../events/outcome.ts';
 
 /** One attempt that was made, and what became of it. */
 export interface AttemptMade {
@@ -93,7 +94,7 @@ function endingInstead(
   const { state, delivery, made, policy, now } = situation;
   const { deliveryId, attempt } = made;
   if (state.cancelled) return { type: 'DeliveryCancelled', data: { deliveryId, reason: cancelReason(delivery) } };
-  const retries = reason === 'SENDER_STOPPED' || mayRetry(policy, delivery.failures + 1);
+  const retries = isOurs(reason) || mayRetry(policy, delivery.failures + 1);
   const { expiresAt } = state.request;
   const nextTry = retries ? nextDue(situation, reason, afterMs) : now;
   if (expiresAt !== null && Date.parse(expiresAt) <= nextTry) {
@@ -102,13 +103,13 @@ function endingInstead(
   return retries ? null : { type: 'DeliveryDeadLettered', data: { deliveryId, attempt, reason, raw } };
 }
 
-/** An attempt cut short by our own stop is due again at once. */
+/** An attempt that we cut short is due again at once, or when a place may be free. */
 function nextDue(
   { delivery, policy, now }: Situation,
   reason: RetryReason | UnknownReason,
   afterMs: number | null,
 ): number {
-  if (reason === 'SENDER_STOPPED') return now;
+  if (isOurs(reason)) return now + (afterMs ?? 0);
   return now + Math.max(retryDelayMs(policy, delivery.failures + 1), afterMs ?? 0);
 }
 

@@ -1,39 +1,42 @@
 import type { Caller, Requested, RequestNotification } from './commands.ts';
-import type { CommandContext } from './context.ts';
+import type { CommandContext, RenderBudget } from './context.ts';
 import { requestMetadata } from './context.ts';
 import { checkRequest, pinTemplate } from './check-request.ts';
 import { notificationView } from './notification-view.ts';
 import { hasControlCharacter, refuse } from './validation.ts';
-import { DomainError } from '../errors.ts';
+import { DomainError, ERROR_CODES } from '../errors.ts';
 import { foldNotification } from '../events/fold.ts';
 import type { NotificationContext } from '../events/event.ts';
 import type { NotificationRequested } from '../events/notifications.ts';
-import { keyedNotificationId, streamOf } from '../ids.ts';
-import type { NewEvent, RecordedEvent } from '../ports/event-log/event-log.ts';
+import { keyedNotificationId, NOTIFICATION_PREFIX, streamOf } from '../ids.ts';
+import type { EventLog, NewEvent, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { appendUnlessConflict } from './handle.ts';
 
 const MAX_ITEMS = 1_000;
+
+/** What the items of one call share. */
+interface Call {
+  readonly context: CommandContext;
+  readonly caller: Caller;
+  readonly budget: RenderBudget;
+}
+
+/** For the templates of one call together: enough for a thousand ordinary ones, too little to hold up everybody else. */
+const RENDER_BUDGET_MS = 1_000;
 
 /**
  * Accepts a request: once this resolves, it is durable. With an idempotency key the same input gets the first answer
  * again, for as long as the log is kept; only a new request is checked against the rules.
  */
-export async function requestNotification(
+export function requestNotification(
   context: CommandContext,
   caller: Caller,
   input: RequestNotification,
 ): Promise<Requested> {
-  const { idempotencyKey } = input;
-  const inputHash = hashInput(context, input);
-  if (idempotencyKey === null) return accept(context, caller, input, { id: context.ids.ordered(), inputHash });
-  checkKey(idempotencyKey);
-  const id = keyedNotificationId(caller.tenant, idempotencyKey);
-  const first = await context.log.read(streamOf.notification(id));
-  if (first.length > 0) return replay(context, first, inputHash);
-  return accept(context, caller, input, { id, inputHash });
+  return request({ context, caller, budget: { leftMs: RENDER_BUDGET_MS } }, input);
 }
 
-/** One result an item, in order; what one item meets does not touch the others. */
+/** One result an item, in order; what one item meets does not touch the others, not even a fault of ours. */
 export async function requestNotifications(
   context: CommandContext,
   caller: Caller,
@@ -41,12 +44,38 @@ export async function requestNotifications(
 ): Promise<readonly (Requested | DomainError)[]> {
   const tooMany = `${String(inputs.length)} items, more than ${String(MAX_ITEMS)}`;
   refuse(inputs.length > MAX_ITEMS, 'TOO_MANY_ITEMS', tooMany, 'inputs');
-  return Promise.all(inputs.map((input) => requestNotification(context, caller, input).catch(refusal)));
+  const call = { context: readingOnce(context), caller, budget: { leftMs: RENDER_BUDGET_MS } };
+  const refusal = (error: unknown): DomainError => {
+    if (error instanceof DomainError) return error;
+    context.reportFault(error, caller.correlationId);
+    return new DomainError('INTERNAL_SERVER_ERROR', ERROR_CODES.INTERNAL_SERVER_ERROR);
+  };
+  return Promise.all(inputs.map((input) => request(call, input).catch(refusal)));
 }
 
-function refusal(error: unknown): DomainError {
-  if (error instanceof DomainError) return error;
-  throw error;
+async function request(call: Call, input: RequestNotification): Promise<Requested> {
+  const { context, caller } = call;
+  const { idempotencyKey } = input;
+  const inputHash = hashInput(context, input);
+  if (idempotencyKey === null) return accept(call, input, { id: context.ids.ordered(), inputHash });
+  checkKey(idempotencyKey);
+  const id = keyedNotificationId(caller.tenant, idempotencyKey);
+  const first = await context.log.read(streamOf.notification(id));
+  if (first.length > 0) return replay(context, first, inputHash);
+  return accept(call, input, { id, inputHash });
+}
+
+/** A thousand items for the same user or of the same template look at each of them once. */
+function readingOnce(context: CommandContext): CommandContext {
+  const { log } = context;
+  const reads = new Map<string, Promise<readonly RecordedEvent[]>>();
+  const read: EventLog['read'] = (stream, after) => {
+    if (after !== undefined || stream.startsWith(NOTIFICATION_PREFIX)) return log.read(stream, after);
+    const first = reads.get(stream) ?? log.read(stream);
+    reads.set(stream, first);
+    return first;
+  };
+  return { ...context, log: { ...log, read } };
 }
 
 interface Accepted {
@@ -55,13 +84,12 @@ interface Accepted {
 }
 
 async function accept(
-  context: CommandContext,
-  caller: Caller,
+  { context, caller, budget }: Call,
   input: RequestNotification,
   { id, inputHash }: Accepted,
 ): Promise<Requested> {
   const now = context.now();
-  const template = await checkRequest(context, caller.tenant, input, now);
+  const template = await checkRequest(context, caller.tenant, input, { now, budget });
   const data = toEvent(input, pinTemplate(template), inputHash, now);
   const event = newEvent(context, caller, { id, data, now });
   const stream = streamOf.notification(id);

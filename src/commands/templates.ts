@@ -20,6 +20,7 @@ export async function publishTemplate(
 ): Promise<PublishedTemplate> {
   requireText(input.key, 'key', 255);
   const { key, ...variant } = input;
+  refuse(variant.body.trim() === '', 'TEMPLATE_INVALID', 'body is empty', 'body');
   const problem = context.templates.check(variant);
   if (problem !== null) throw new DomainError('TEMPLATE_INVALID', problem.message, problem.field);
   const metadata = requestMetadata(caller, context.now());

@@ -11,6 +11,7 @@ import type {
   Platform,
 } from './notifications.ts';
 import type { RejectReason, RetryReason, UnknownReason } from './outcome.ts';
+import { isOurs } from './outcome.ts';
 
 export const DELIVERY_STATUSES = [
   'QUEUED',
@@ -62,7 +63,7 @@ export interface DeliveryState {
   readonly providerMessageId: string | null;
   /** Claims so far. */
   readonly attempts: number;
-  /** Attempts that failed or are in doubt, and so used up a place of the retry schedule; our own stops do not count. */
+  /** Attempts that failed or are in doubt, and so used up a place of the retry schedule; those that we cut short do not count. */
   readonly failures: number;
   /** While an attempt runs: until when the claim holds. */
   readonly claimUntil: string | null;
@@ -180,7 +181,7 @@ function sent(delivery: DeliveryState, data: DeliverySent, occurredAt: string): 
 }
 
 function retrying({ failures }: DeliveryState, { reason, retryAt }: DeliveryRetryScheduled): Partial<DeliveryState> {
-  return { status: 'RETRYING', reason, retryAt, failures: reason === 'SENDER_STOPPED' ? failures : failures + 1 };
+  return { status: 'RETRYING', reason, retryAt, failures: isOurs(reason) ? failures : failures + 1 };
 }
 
 function cancelReason(reason: CancelReason): DeliveryReason | null {
@@ -209,7 +210,7 @@ export function statusOf(state: NotificationState): NotificationStatus {
   const all = (status: DeliveryStatus): boolean => deliveries.every((each) => each.status === status);
   if (!state.routed) return unroutedStatus(state);
   if (!deliveries.every(hasEnded)) return 'ROUTED';
-  if (state.cancelled && all('CANCELLED')) return 'CANCELLED';
+  if (state.cancelled && all('CANCELLED') && !deliveries.some(({ inDoubt }) => inDoubt)) return 'CANCELLED';
   if (deliveries.length > 0 && all('EXPIRED')) return 'EXPIRED';
   return 'COMPLETED';
 }

@@ -5,9 +5,18 @@ export const RETRY_REASONS = [
   'PROVIDER_AUTH',
   'RECIPIENT_BUSY',
   'SENDER_STOPPED',
+  /** No free connection to the provider: the message was not offered. */
+  'SENDER_BUSY',
   'SENDER_FAILED',
 ] as const;
 export type RetryReason = (typeof RETRY_REASONS)[number];
+
+/** Whether it was us who did not get to offer the message: that takes no place of the retry schedule. */
+export function isOurs(reason: RetryReason | UnknownReason): boolean {
+  return OURS.has(reason);
+}
+
+const OURS: ReadonlySet<string> = new Set<RetryReason>(['SENDER_STOPPED', 'SENDER_BUSY']);
 
 /** Why no further attempt can succeed. */
 export const REJECT_REASONS = ['RECIPIENT_REFUSED', 'MESSAGE_REFUSED', 'RENDER_FAILED'] as const;

@@ -46,8 +46,9 @@ export function openFeeder(options: FeederOptions): Feeder {
   /** Publishes what is due until nothing is; answers when to look again. */
   async function feed(queue: QueueName): Promise<number | null> {
     for (;;) {
-      const due = dueEntries(state, queue, now(), WINDOW);
-      if (due.length === 0 || stopped) return nextDue(state, queue, now());
+      const time = now();
+      const due = dueEntries(state, queue, time, WINDOW);
+      if (due.length === 0 || stopped) return nextDue(state, queue, time);
       if (!(await feedWindow(options, due))) return now() + RETRY_MS;
     }
   }

@@ -49,7 +49,10 @@ export function foldDispatch(event: RecordedEvent, changes: Changes): void {
     case 'DeliveryRejected':
     case 'DeliveryExpired':
     case 'DeliveryCancelled':
+      forget(changes, decoded.data.deliveryId);
+      return;
     case 'DeliveryDeadLettered':
+      countDead(changes, decoded.data.deliveryId);
       forget(changes, decoded.data.deliveryId);
       return;
     default:
@@ -86,6 +89,13 @@ function schedule(
   put(changes, { ...entry, attempt: attempt + 1, due: Date.parse(due), fedAt: null, session: null, refeeds: 0 });
 }
 
+function countDead(changes: Changes, deliveryId: string): void {
+  const entry = read(changes, deliveryId);
+  if (entry === null) return;
+  const key = ['dead', entry.queue] as const;
+  changes.put(key, Number(changes.get(key) ?? 0) + 1);
+}
+
 function forget(changes: Changes, deliveryId: string): void {
   const entry = read(changes, deliveryId);
   if (entry !== null) drop(changes, entry);
@@ -115,6 +125,13 @@ export function nextDue(state: State, queue: QueueName, now: number): number | n
   const [first] = state.list(['due', queue], { from: ['due', queue, now + 1], limit: 1 });
   const due = first?.[0][2];
   return typeof due === 'number' ? due : null;
+}
+
+/** Since when the delivery that is due longest has been due; null when there is none. */
+export function oldestDue(state: State, queue: QueueName, session: string): number | null {
+  const pointers = [...state.list(['due', queue], { limit: 1 }), ...state.list(['fed', session, queue], { limit: 1 })];
+  const dues = entriesOf(state, pointers).map(({ due }) => due);
+  return dues.length === 0 ? null : Math.min(...dues);
 }
 
 /** Published in this session of the broker before a time, longest ago first. */

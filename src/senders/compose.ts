@@ -1,5 +1,6 @@
 import type { Composed } from './worker.ts';
 import { chooseVariant, renderVariant } from './render.ts';
+import { openTurns, type Turns } from './turns.ts';
 import { foldTemplate } from '../events/fold.ts';
 import type { Channel, TemplateVersion } from '../events/event.ts';
 import type { NotificationState } from '../events/notification.ts';
@@ -8,27 +9,36 @@ import { streamOf } from '../ids.ts';
 import type { EventLog } from '../ports/event-log/event-log.ts';
 
 const KEPT_VERSIONS = 1_000;
+/** Characters, of all versions kept. */
+const KEPT_LENGTH = 16_000_000;
 
-/** Finds the words for a notification: its own content, or its template in the version pinned at the request. */
+/**
+ * Finds the words for a notification: its own content, or its template in the version pinned at the request. Rejects
+ * when the log does not answer or rendering takes too long; the request was rendered when it was accepted, so another
+ * try may succeed.
+ */
 export function composeWith(log: EventLog): (notification: NotificationState, channel: Channel) => Promise<Composed> {
-  const versions = keepNewest<readonly TemplateVariant[]>(KEPT_VERSIONS);
+  const versions = keepNewest();
+  const inTurn = openTurns();
   return async ({ tenant, request }, channel) => {
     if (request.content !== null) return { ok: true, content: request.content };
     if (request.template === null) return { ok: false, message: 'neither content nor template' };
     const key = `${streamOf.template(tenant, request.template.key)}/${String(request.template.version)}`;
     const variants = versions.get(key) ?? versions.put(key, await readVariants(log, tenant, request.template));
-    return renderFor(variants, channel, request.data ?? {});
+    return renderFor(inTurn, variants, channel, request.data ?? {});
   };
 }
 
-function renderFor(
+async function renderFor(
+  inTurn: Turns,
   variants: readonly TemplateVariant[],
   channel: Channel,
   data: Readonly<Record<string, unknown>>,
-): Composed {
+): Promise<Composed> {
   const variant = chooseVariant(variants, channel);
   if (variant === null) return { ok: false, message: `the template has no variant for ${channel}` };
-  const rendered = renderVariant(variant, data);
+  const rendered = await inTurn(() => renderVariant(variant, data));
+  if (!rendered.ok && rendered.tooSlow) throw new Error(`rendering took too long: ${rendered.message}`);
   if (!rendered.ok) return { ok: false, message: rendered.message };
   const { title, body, html } = rendered;
   return { ok: true, content: { title, body, html, url: null } };
@@ -47,15 +57,27 @@ async function readVariants(
   return template.variants;
 }
 
-function keepNewest<T>(size: number): { get: (key: string) => T | undefined; put: (key: string, value: T) => T } {
-  const kept = new Map<string, T>();
+type Variants = readonly TemplateVariant[];
+
+function keepNewest(): { get: (key: string) => Variants | undefined; put: (key: string, value: Variants) => Variants } {
+  const kept = new Map<string, Variants>();
+  let length = 0;
   return {
     get: (key) => kept.get(key),
     put: (key, value) => {
-      const oldest = kept.keys().next();
-      if (kept.size >= size && oldest.done !== true) kept.delete(oldest.value);
+      length += lengthOf(value) - lengthOf(kept.get(key) ?? []);
       kept.set(key, value);
+      for (const [oldest, variants] of kept) {
+        if (kept.size <= KEPT_VERSIONS && length <= KEPT_LENGTH) break;
+        kept.delete(oldest);
+        length -= lengthOf(variants);
+      }
       return value;
     },
   };
+}
+
+function lengthOf(variants: Variants): number {
+  const texts = variants.flatMap(({ title, body, html }) => [title ?? '', body, html ?? '']);
+  return texts.reduce((total, text) => total + text.length, 0);
 }

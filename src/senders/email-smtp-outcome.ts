@@ -9,7 +9,7 @@ export type Stage = 'envelope' | 'data';
 /** A failed attempt, as nodemailer 10 reports it. */
 export interface Failure {
   readonly stage: Stage;
-  /** Nodemailer's error code, or {@link STOPPED} or {@link OUT_OF_TIME}. */
+  /** Nodemailer's error code, or {@link STOPPED}, {@link OUT_OF_TIME} or {@link NO_PLACE}. */
   readonly code: string | null;
   /** The command that the reply answered: `MAIL FROM`, `RCPT TO`, `DATA`, …; `CONN` for the connection as such. */
   readonly command: string | null;
@@ -21,6 +21,8 @@ export interface Failure {
 export const STOPPED = 'STOPPED';
 /** The sender's own limit for one attempt, waiting for a free connection included, ran out. */
 export const OUT_OF_TIME = 'OUT_OF_TIME';
+/** That limit ran out while waiting for a free connection: the message was not offered to the server. */
+export const NO_PLACE = 'NO_PLACE';
 
 type Verdict =
   | Pick<Extract<Outcome, { kind: 'retry' }>, 'kind' | 'reason'>
@@ -36,6 +38,8 @@ export interface Rule {
   /** The reply code as a pattern; a rule with one does not match a failure without a reply. */
   readonly reply?: RegExp;
   readonly verdict: Verdict;
+  /** The pause to ask for before a retry, in milliseconds; absent: the retry schedule's. */
+  readonly afterMs?: number;
 }
 
 const UNREACHABLE = { kind: 'retry', reason: 'PROVIDER_UNREACHABLE' } as const;
@@ -51,6 +55,13 @@ export const RULES: readonly Rule[] = [
     stage: 'envelope',
     codes: [STOPPED],
     verdict: { kind: 'retry', reason: 'SENDER_STOPPED' },
+  },
+  {
+    name: 'no free connection',
+    stage: 'envelope',
+    codes: [NO_PLACE],
+    verdict: { kind: 'retry', reason: 'SENDER_BUSY' },
+    afterMs: 5_000,
   },
   { name: 'out of time before the data', stage: 'envelope', codes: [OUT_OF_TIME], verdict: BUSY },
   // RFC 5321 §3.8 and §4.2.3: 421 may answer any command and is about the service, not about this message.
@@ -128,8 +139,8 @@ export function ruleFor(failure: Failure): Rule {
 }
 
 export function outcomeOf(failure: Failure, raw: string | null): Outcome {
-  const { verdict } = ruleFor(failure);
-  return verdict.kind === 'retry' ? { ...verdict, afterMs: null, raw } : { ...verdict, raw };
+  const { verdict, afterMs = null } = ruleFor(failure);
+  return verdict.kind === 'retry' ? { ...verdict, afterMs, raw } : { ...verdict, raw };
 }
 
 function matches(rule: Rule, failure: Failure): boolean {

@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream';
 import { createTransport, type SendMailOptions, type SMTPSentMessageInfo } from 'nodemailer';
+import SMTPPool from 'nodemailer/lib/smtp-pool';
 import { isEmailAddress } from '../events/address.ts';
 import type { Started } from '../lifecycle.ts';
+import { openPlaces, type Places } from './email-places.ts';
 import { composeEmail, parseMailbox } from './email-smtp-message.ts';
-import { type Failure, OUT_OF_TIME, outcomeOf, STOPPED } from './email-smtp-outcome.ts';
+import { type Failure, NO_PLACE, OUT_OF_TIME, outcomeOf, STOPPED } from './email-smtp-outcome.ts';
 import type { Message, Outcome, Sender } from './outcome.ts';
 
 export interface SmtpSenderOptions {
@@ -11,7 +13,7 @@ export interface SmtpSenderOptions {
   readonly url: string;
   /** One mailbox, as in `Heliograph <no-reply@example.com>`. */
   readonly from: string;
-  /** Connections open at most; more messages than that wait for one. */
+  /** Connections open at most, fewer while the server refuses some; more messages than that wait for one. */
   readonly connections: number;
   readonly timeouts?: Partial<SmtpTimeouts>;
   /** Certificate authorities (PEM) to trust in place of the well-known ones. */
@@ -45,14 +47,16 @@ export function openSmtpSender(options: SmtpSenderOptions): Started<Sender> {
   const server = parseServer(options.url);
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   const pool = openPool(server, options, timeouts);
+  const places = openPlaces(options.connections, () => performance.now());
   const inFlight = new Set<Promise<Outcome>>();
 
   const deliver = async (message: Message, signal: AbortSignal): Promise<Outcome> => {
     if (!isEmailAddress(message.address)) {
       return { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: 'not sent: the address is not one plain address' };
     }
+    const mail = composeEmail(message, from);
     const limit = openLimit(signal, timeouts.total);
-    const result = await submit(pool, composeEmail(message, from), limit).finally(limit.clear);
+    const result = await submitInPlace({ pool, places, lane: message.lane }, mail, limit).finally(limit.clear);
     if ('sent' in result) return sentOutcome(result.sent);
     options.onFailure?.(result.failure, message);
     return outcomeOf(result.failure, readable(result.reply, server.secrets));
@@ -65,6 +69,7 @@ export function openSmtpSender(options: SmtpSenderOptions): Started<Sender> {
   };
   const stop = async (): Promise<void> => {
     pool.close();
+    places.close();
     await Promise.allSettled(inFlight);
   };
   return { value: { provider: 'smtp', channel: 'EMAIL', send }, stop };
@@ -103,14 +108,17 @@ interface Attempt {
 
 interface Pool {
   readonly send: (mail: SendMailOptions, attempt: Attempt, signal: AbortSignal) => Promise<SMTPSentMessageInfo>;
+  /** From now on no connection is opened beyond so many; those that are open stay. */
+  readonly limit: (connections: number) => void;
+  /** Messages sent so far; each leaves its connection to the next. */
+  readonly served: () => number;
   /** Closes idle connections; busy ones finish their message, waiting messages fail. */
   readonly close: () => void;
   readonly isClosed: () => boolean;
 }
 
 function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTimeouts): Pool {
-  const transport = createTransport({
-    pool: true,
+  const connections = new SMTPPool({
     maxConnections: options.connections,
     maxMessages: MESSAGES_PER_CONNECTION,
     // The pool repeats a message on its own when a connection closes; what may be repeated is decided here.
@@ -125,9 +133,8 @@ function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTime
     greetingTimeout: timeouts.greeting,
     dnsTimeout: timeouts.connect,
     socketTimeout: timeouts.silence,
-    disableFileAccess: true,
-    disableUrlAccess: true,
   });
+  const transport = createTransport(connections, { disableFileAccess: true, disableUrlAccess: true });
   // The signal of a submission is the one object of ours that reaches the plugin.
   const attempts = new WeakMap<AbortSignal, Attempt>();
   transport.use('stream', (mail, done) => {
@@ -140,10 +147,18 @@ function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTime
     done();
   });
   let closed = false;
+  let served = 0;
   return {
-    send: (mail, attempt, signal) => {
+    send: async (mail, attempt, signal) => {
       attempts.set(signal, attempt);
-      return transport.sendMail({ ...mail, signal });
+      const sent = await transport.sendMail({ ...mail, signal });
+      served++;
+      return sent;
+    },
+    served: () => served,
+    limit: (maxConnections) => {
+      // Read whenever a message comes in or a connection goes.
+      connections.options.maxConnections = maxConnections;
     },
     close: () => {
       closed = true;
@@ -153,7 +168,59 @@ function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTime
   };
 }
 
-type Result = { readonly sent: SMTPSentMessageInfo } | { readonly failure: Failure; readonly reply: string };
+type Result =
+  | { readonly sent: SMTPSentMessageInfo }
+  | {
+      readonly failure: Failure;
+      readonly reply: string;
+      /** The server turned the connection away for now, before any message could be offered. */
+      readonly turnedAway: boolean;
+    };
+
+interface Line {
+  readonly pool: Pool;
+  readonly places: Places;
+  readonly lane: Message['lane'];
+}
+
+/**
+ * Submits the message when there is a place. A server that allows fewer connections than we open turns the rest away
+ * with a 4yz greeting, at once; with other sends under way the message waits for one of their places. That is not
+ * another attempt at the delivery: nothing of the message was offered.
+ */
+async function submitInPlace(line: Line, mail: SendMailOptions, limit: Limit): Promise<Result> {
+  let lastReply: string | null = null;
+  for (;;) {
+    if ((await line.places.take(line.lane, limit.signal())) === 'aborted') return withoutPlace(limit, lastReply);
+    const { result, again } = await submitOnce(line, mail, limit);
+    if (!again) return result;
+    if ('reply' in result) lastReply = result.reply;
+  }
+}
+
+/** Uses up a place taken before. `again`: turned away, though the server takes connections of ours. */
+async function submitOnce(
+  { pool, places }: Line,
+  mail: SendMailOptions,
+  limit: Limit,
+): Promise<{ readonly result: Result; readonly again: boolean }> {
+  try {
+    // A connection that resets itself after a refused recipient counts with the server, but holds no place.
+    pool.limit(places.cap());
+    const served = pool.served();
+    const result = await submit(pool, mail, limit);
+    const again = 'failure' in result && result.turnedAway && (places.refused() || pool.served() > served);
+    return { result, again };
+  } finally {
+    places.free();
+  }
+}
+
+function withoutPlace(limit: Limit, lastReply: string | null): Result {
+  const code = limit.reached() === OUT_OF_TIME ? NO_PLACE : STOPPED;
+  const failure = { stage: 'envelope', code, command: null, reply: null } as const;
+  return { failure, reply: lastReply ?? 'not offered: no connection was free', turnedAway: false };
+}
 
 /**
  * Submits the message, and once more over another connection when the first was lost in the envelope: a server closes
@@ -201,7 +268,13 @@ function failed(error: unknown, attempt: Attempt, pool: Pool, limit: Limit): Res
   return {
     failure: { stage: stageOf(attempt), code, command: details.command, reply: details.reply },
     reply: details.text,
+    turnedAway: attempt.body === undefined && details.command === 'CONN' && isTransient(details.reply),
   };
+}
+
+/** RFC 5321 §4.2.1. */
+function isTransient(reply: number | null): boolean {
+  return reply !== null && reply >= 400 && reply < 500;
 }
 
 interface ErrorDetails {

@@ -1,4 +1,5 @@
-import { Context, Liquid, UndefinedVariableError, filters, toValue, toValueSync, type Template } from 'liquidjs';
+import { Context, Liquid, UndefinedVariableError, toValue, toValueSync, TokenKind, type Template } from 'liquidjs';
+import { CaseOfOneValue, STEP, countText, countedFilters, countedOperators, type FilterThis } from './render-costs.ts';
 import type { Channel } from '../events/event.ts';
 import type { TemplateVariant } from '../events/templates.ts';
 
@@ -11,20 +12,31 @@ export interface TemplateProblem {
   readonly message: string;
 }
 
+type Data = Readonly<Record<string, unknown>>;
+
 export type Rendered =
   | { readonly ok: true; readonly title: string | null; readonly body: string; readonly html: string | null }
-  /** `variable`: what the template asks for and the data lack, as the template writes it. */
-  | { readonly ok: false; readonly field: TemplateField; readonly variable: string | null; readonly message: string };
+  | RenderFailure;
+
+export interface RenderFailure {
+  readonly ok: false;
+  readonly field: TemplateField;
+  /** What the template asks for and the data lack, as the template writes it. */
+  readonly variable: string | null;
+  /** Whether the clock stopped it, and nothing else: the process may have stood still, and another try may succeed. */
+  readonly tooSlow: boolean;
+  readonly message: string;
+}
 
 /** Of each part, as UTF-8. */
 const TEMPLATE_BYTES = 64 * 1024;
 const OUTPUT_BYTES = 256 * 1024;
-/** Characters that rendering one part may make. The same template and data always come as far. */
+/** The longest line that a mail header may have: RFC 5322, section 2.1.1. */
+const TITLE_LENGTH = 998;
+/** What rendering one part may cost, in characters; see render-costs.ts. The same template and data always come as far. */
 const MEMORY_LIMIT = 1_000_000;
-/** What one step (a piece of the template reached, a list element handled) counts against that: loops that write nothing end too. */
-const STEP = 10;
-/** The last resort: what counts ends templates long before, and always at the same place. */
-const RENDER_LIMIT_MS = 1_000;
+/** For all parts together. The last resort: what is counted ends most templates before, and always at the same place. */
+const RENDER_LIMIT_MS = 100;
 const MESSAGE_LENGTH = 300;
 
 /** A tag that reads other templates, or only makes sense in them. */
@@ -37,9 +49,6 @@ const FORBIDDEN_FILTERS = [
   // Run text as a program, which may come from the data.
   ...['where_exp', 'reject_exp', 'group_by_exp', 'has_exp', 'find_exp', 'find_index_exp'],
 ];
-/** These lengthen their input and, alone among the filters for text, do not count it. */
-const UNCOUNTED_FILTERS = new Set(['url_encode', 'url_decode', 'cgi_escape', 'uri_escape', 'slugify']);
-
 /** The first part that does not parse, is too large, or uses what is forbidden; null when the variant can be published. */
 export function checkVariant(variant: TemplateVariant): TemplateProblem | null {
   for (const field of FIELDS) {
@@ -62,18 +71,21 @@ export function chooseVariant(variants: readonly TemplateVariant[], channel: Cha
 /**
  * Fills in the data. A variable that is missing or null is an error, except where the template asks (`if`, `unless`,
  * `case`, `assign`, `default`); nothing but the data's own fields can be read. In HTML every value comes out escaped; a title
- * is one line. Usual templates take some microseconds; one that asks for too much is cut off after some tenths of a second.
+ * is one line of at most 998 characters. Usual templates take some microseconds; one that asks for too much is cut off, at
+ * the latest after about 100 ms.
  */
-export function renderVariant(variant: TemplateVariant, data: Readonly<Record<string, unknown>>): Rendered {
+export function renderVariant(variant: TemplateVariant, data: Data): Rendered {
   const parts: { title: string | null; body: string; html: string | null } = { title: null, body: '', html: null };
+  const until = performance.now() + RENDER_LIMIT_MS;
   for (const field of FIELDS) {
     const template = variant[field];
     if (template === null) continue;
     try {
-      const text = renderPart(engineFor(field), template, data);
-      parts[field] = field === 'title' ? singleLine(text) : text;
+      const text = renderPart(engineFor(field), template, data, until);
+      parts[field] = field === 'title' ? titleLine(text) : text;
     } catch (error) {
-      return { ok: false, field, variable: missingVariable(error), message: messageOf(error) };
+      const tooSlow = ranOutOfTime(error);
+      return { ok: false, field, variable: missingVariable(error), tooSlow, message: messageOf(error) };
     }
   }
   return { ok: true, ...parts };
@@ -107,28 +119,15 @@ function openLiquid(escapes: boolean): Liquid {
     timezoneOffset: 0,
     parseLimit: TEMPLATE_BYTES,
     memoryLimit: MEMORY_LIMIT,
-    renderLimit: RENDER_LIMIT_MS,
+    operators: countedOperators,
     ...(escapes ? { outputEscape: escapeHtml } : {}),
   });
   for (const tag of FORBIDDEN_TAGS) Reflect.deleteProperty(liquid.tags, tag);
-  for (const [name, filter] of Object.entries(filters)) liquid.registerFilter(name, counted(name, filter));
+  for (const [name, filter] of countedFilters) liquid.registerFilter(name, filter);
+  liquid.registerTag('case', CaseOfOneValue);
   for (const filter of FORBIDDEN_FILTERS) liquid.unregisterFilter(filter);
   countOutput(liquid);
   return liquid;
-}
-
-type FilterFunction = Extract<(typeof filters)[string], (...given: never) => unknown>;
-type FilterThis = ThisParameterType<FilterFunction>;
-
-/** Counts what a filter is given where the filter itself counts too little: lists are turned into text before they are counted. */
-function counted(name: string, filter: (typeof filters)[string] | undefined): FilterFunction {
-  if (typeof filter !== 'function') return (value: unknown) => value;
-  return function (this: FilterThis, ...given: [unknown, ...unknown[]]): unknown {
-    for (const value of given) {
-      if (Array.isArray(value) || UNCOUNTED_FILTERS.has(name)) countText(this.context, value);
-    }
-    return filter.apply(this, given);
-  };
 }
 
 /** For everything that is written, after the template's own filters. */
@@ -142,7 +141,8 @@ function escapeHtml(this: FilterThis, value: unknown): string {
 function countOutput({ renderer }: Liquid): void {
   const render = renderer.renderTemplates.bind(renderer);
   renderer.renderTemplates = (templates, context, emitter = openEmitter(context)) => {
-    context.memoryLimit.use(STEP * (templates.length + 1));
+    const pieces = templates.filter(({ token }) => token.kind !== TokenKind.HTML);
+    context.memoryLimit.use(STEP * (pieces.length + 1));
     return render(templates, context, emitter);
   };
 }
@@ -156,13 +156,6 @@ function openEmitter(context: Context): { buffer: string; write: (value: unknown
     },
   };
   return emitter;
-}
-
-function countText({ memoryLimit }: Pick<Context, 'memoryLimit'>, value: unknown): void {
-  if (typeof value === 'string') memoryLimit.use(value.length);
-  if (!Array.isArray(value)) return;
-  memoryLimit.use(STEP * value.length);
-  for (const item of value) countText({ memoryLimit }, item);
 }
 
 /** As liquidjs writes values, except that an object is a mistake of the template and not `[object Object]`. */
@@ -181,25 +174,16 @@ function parse(liquid: Liquid, text: string): Template[] {
   return liquid.parse(text);
 }
 
-/** Tries again when time ran out: the process may have been held up, and then the template is not to blame. */
-function renderPart(engine: Engine, template: string, data: Readonly<Record<string, unknown>>): string {
-  const parsed = engine.parsed(template);
-  try {
-    return renderOnce(engine.liquid, parsed, data);
-  } catch (error) {
-    if (!ranOutOfTime(error)) throw error;
-    return renderOnce(engine.liquid, parsed, data);
-  }
-}
-
-function renderOnce(liquid: Liquid, parsed: Template[], data: Readonly<Record<string, unknown>>): string {
+function renderPart({ liquid, parsed }: Engine, template: string, data: Data, until: number): string {
+  const templates = parsed(template);
+  const renderLimit = until - performance.now();
   // A copy, because `increment` and `decrement` write into it.
   const values = Object.assign(Object.create(null) as object, data);
-  const context = new Context(values, liquid.options, { sync: true }, { liquid });
+  const context = new Context(values, liquid.options, { sync: true, renderLimit }, { liquid });
   const read = context.readProperty.bind(context);
   // Null counts as missing, as it does when two requests are compared.
   context.readProperty = (from, key): unknown => (read(from, key) as unknown) ?? undefined;
-  const text: unknown = toValueSync(liquid.renderer.renderTemplates(parsed, context));
+  const text: unknown = toValueSync(liquid.renderer.renderTemplates(templates, context));
   if (typeof text !== 'string') throw new TypeError('rendering made no text');
   if (Buffer.byteLength(text) > OUTPUT_BYTES) throw new RangeError(`the result has over ${String(OUTPUT_BYTES)} bytes`);
   return text;
@@ -212,6 +196,12 @@ function ranOutOfTime(error: unknown): boolean {
 /** Control characters, among them every line break: in a header they would begin the next one. */
 function singleLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ').trim();
+}
+
+function titleLine(text: string): string {
+  const line = singleLine(text);
+  if (line.length <= TITLE_LENGTH) return line;
+  throw new RangeError(`the title has ${String(line.length)} characters; at most ${String(TITLE_LENGTH)}`);
 }
 
 function missingVariable(error: unknown): string | null {

@@ -102,8 +102,10 @@ async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Prom
         deliveries.record(job, claim.attempt, sender.provider, outcome),
       );
       if (!deadLettered) return { kind: 'ack' };
-      logger.error({ notification: job.notificationId, delivery: job.deliveryId, outcome }, 'dead-lettered a delivery');
-      return { kind: 'dead', reason: 'reason' in outcome ? outcome.reason : 'RETRIES_EXHAUSTED' };
+      // Not what the provider said: it may name the address.
+      const reason = 'reason' in outcome ? outcome.reason : 'RETRIES_EXHAUSTED';
+      logger.error({ notification: job.notificationId, delivery: job.deliveryId, reason }, 'dead-lettered a delivery');
+      return { kind: 'dead', reason };
     }
   }
 }

@@ -197,7 +197,7 @@ function deliveryOf(notificationId: string): DeliveryState {
     failures: 0,
     claimUntil: null,
     retryAt: null,
-    inDoubt: false,
+    inDoubt: true,
     accepted: [1],
     sentAt: OCCURRED_AT,
   };

@@ -7,7 +7,10 @@ import type { Fake } from './fake.ts';
 import { createFake, SECRET } from './fake.ts';
 
 export interface TestApi {
+  /** Where it listens. */
   readonly url: string;
+  /** Where clients are told to reach it. */
+  readonly publicUrl: string;
   readonly port: number;
   readonly fake: Fake;
   /** Messages logged as warnings. */
@@ -47,8 +50,8 @@ export async function givenApi(options: Partial<ApiOptions> = {}): Promise<TestA
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= started.stop());
   stops.push(stop);
-  const { port } = started.value.address;
-  return { url: `http://127.0.0.1:${String(port)}`, port, fake, errors, warnings, stop };
+  const { url: publicUrl, listening } = started.value;
+  return { url: listening, publicUrl, port: Number(new URL(listening).port), fake, errors, warnings, stop };
 }
 
 function countingIds(): () => string {

@@ -59,7 +59,7 @@ describe('GraphQL over HTTP', () => {
     const api = await givenApi();
     const url = `${api.url}/graphql?query=${encodeURIComponent('mutation { registerUser(input: { id: "a" }) { id } }')}`;
     const answer = await fetchAnswer(url, { headers: { authorization: basic(), 'apollo-require-preflight': '1' } });
-    expectRefusal(answer, { status: 405, code: 'BAD_REQUEST' });
+    expectRefusal(answer, { status: 405, code: 'METHOD_NOT_ALLOWED' });
     expect(answer.headers.get('allow')).toBe('POST');
     expect(api.fake.calls).toEqual([]);
   });
@@ -147,6 +147,51 @@ describe('GraphQL over HTTP', () => {
   it('takes a body of just under 4 MiB', async () => {
     const body = JSON.stringify({ query: '{ head }', variables: { padding: 'x'.repeat(4 * 1024 * 1024 - 100) } });
     expect((await post(await givenApi(), body)).data).toEqual({ head: 'cursor-0' });
+  });
+
+  it.each([
+    ['a length', 'content-length: 1500000'],
+    ['no length', 'transfer-encoding: chunked'],
+  ])('reads no big body of %s from strangers, and hangs up', async (_what, size) => {
+    const api = await givenApi();
+    const answer = await raw(
+      api,
+      `POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${size}\r\n\r\n`,
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n/);
+    expect(answer).toMatch(/\r\nconnection: close\r\n/);
+    expect(answer).toMatch(/\r\nwww-authenticate: Basic realm="heliograph"\r\n/);
+    expect(answer).toContain('"code":"UNAUTHENTICATED"');
+  });
+
+  it.each([65_537, 2_000_000, 4_194_304])('tells a stranger who sends %i bytes to say who it is', async (length) => {
+    const api = await givenApi();
+    const answer = await post(api, 'x'.repeat(length), { ...JSON_TYPE, authorization: basic('key', 'wrong') });
+    expectRefusal(answer, { status: 401, code: 'UNAUTHENTICATED' });
+  });
+
+  it('says of a small broken body that it is broken, of a huge one that it is huge, whoever sends it', async () => {
+    const api = await givenApi();
+    const headers = { ...JSON_TYPE, authorization: '' };
+    expectRefusal(await post(api, '{'.repeat(65_536), headers), { status: 400, code: 'BAD_REQUEST' });
+    const huge = await post(api, 'x'.repeat(4 * 1024 * 1024 + 1), headers);
+    expectRefusal(huge, { status: 413, code: 'PAYLOAD_TOO_LARGE' });
+  });
+
+  it('keeps the connection of a client that sent a big body', async () => {
+    const body = JSON.stringify({ query: '{ head }', variables: { padding: 'x'.repeat(100_000) } });
+    const answer = await post(await givenApi(), body);
+    expect(answer.data).toEqual({ head: 'cursor-0' });
+    expect(answer.headers.get('connection')).toBe('keep-alive');
+  });
+
+  it('says where it listens, and where clients reach it', async () => {
+    const plain = await givenApi();
+    expect(plain.publicUrl).toBe(plain.url);
+    const behind = await givenApi({ publicUrl: 'https://notify.example/base', host: '0.0.0.0' });
+    expect(behind.publicUrl).toBe('https://notify.example/base');
+    expect(behind.url).toBe(`http://localhost:${String(behind.port)}`);
+    expect((await fetchAnswer(`${behind.url}/healthz`)).status).toBe(200);
   });
 
   it('has no persisted queries', async () => {

@@ -29,6 +29,10 @@ const times = (count: number, text: (index: number) => string): string =>
 
 const nested = (depth: number): string => (depth === 1 ? '{ id }' : `{ notification ${nested(depth - 1)} }`);
 
+const BULK =
+  'mutation ($inputs: [RequestNotificationInput!]!) { requestNotifications(inputs: $inputs) { error { code } } }';
+const CIRCLE = '{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }';
+
 const aliased = (count: number): string => `{ ${times(count, (index) => `a${String(index)}: head`)} }`;
 const directives = (count: number): string => `{ head ${times(count, () => '@include(if: true)')} }`;
 const registering = (count: number): string =>
@@ -42,6 +46,40 @@ describe.each(transports)('Over %s, an operation', (_name, send) => {
     expect(api.fake.calls).toEqual([]);
     return errors.map(({ extensions }) => extensions.code);
   }
+
+  async function wordsOf(query: string, variables?: Record<string, unknown>): Promise<readonly string[]> {
+    return (await send(await givenApi(), query, variables)).errors.map(({ message }) => message);
+  }
+
+  it('that is over a limit is told how far', async () => {
+    expect(await wordsOf(aliased(16))).toEqual(['the operation has 16 aliases, more than 15']);
+    expect(await wordsOf(directives(51))).toContain('the operation has 51 directives, more than 50');
+    expect(await wordsOf(nested(11))).toContain('the operation has a depth of 11, more than 10');
+    const many = { inputs: new Array(1_001).fill({}) };
+    expect(await wordsOf(BULK, many)).toEqual(['there are 1001 items at "inputs"; at most 1000 may be sent']);
+  });
+
+  it.each([
+    ['items', BULK, { inputs: new Array(1_001).fill({ userId: 'a' }) }, 'inputs'],
+    ['items that are nothing like items', BULK, { inputs: new Array(60_000).fill(7) }, 'inputs'],
+    ['items under another name', BULK.replaceAll('$inputs', '$all'), { all: new Array(1_001).fill({}) }, 'inputs'],
+    ['channels', BULK, { inputs: [{}, { channels: new Array(1_001).fill('EMAIL') }] }, 'inputs[1].channels'],
+    ['channels of the one item sent', BULK, { inputs: { channels: new Array(1_001).fill('FAX') } }, 'inputs.channels'],
+  ])('with over 1,000 %s is refused before they are read', async (_what, query, variables, field) => {
+    const api = await givenApi();
+    const { errors, data } = await send(api, query, variables);
+    expect(errors.map(({ extensions }) => extensions)).toEqual([{ code: 'TOO_MANY_ITEMS', field }]);
+    expect(data).toBeUndefined();
+    expect(api.fake.calls).toEqual([]);
+  });
+
+  it('takes 1,000 items, and longer lists as data of a template', async () => {
+    const api = await givenApi();
+    const long = { userId: 'a', data: { list: new Array(1_001).fill(1) } };
+    expect((await send(api, BULK, { inputs: [long] })).errors).toEqual([]);
+    expect((await send(api, BULK, { inputs: new Array(1_000).fill({ userId: 'a' }) })).errors).toEqual([]);
+    expect(api.fake.calls).toHaveLength(2);
+  });
 
   it('that is too deep is refused', async () => {
     // Only unknown fields go that deep: both rules speak.
@@ -111,6 +149,7 @@ describe.each(transports)('Over %s, an operation', (_name, send) => {
     ['a type', '{ __type(name: "User") { name } }'],
     ['it through a fragment', '{ ...A } fragment A on Query { __schema { types { name } } }'],
     ['it as tools do', getIntrospectionQuery()],
+    ['it in circles', CIRCLE],
   ])('cannot introspect outside development: %s', async (_what, query) => {
     expect(new Set(await refusalOf(query))).toEqual(new Set(['GRAPHQL_VALIDATION_FAILED']));
   });
@@ -118,9 +157,7 @@ describe.each(transports)('Over %s, an operation', (_name, send) => {
   it('can read the schema in development, but not in circles', async () => {
     const api = await givenApi({ development: true });
     expect((await send(api, getIntrospectionQuery())).errors).toEqual([]);
-    const circle =
-      '{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }';
-    const { errors } = await send(await givenApi({ development: true }), circle);
+    const { errors } = await send(await givenApi({ development: true }), CIRCLE);
     expect(errors[0]?.extensions.code).toBe('GRAPHQL_VALIDATION_FAILED');
   });
 });

@@ -70,6 +70,10 @@ describe('The sandbox', () => {
     expect(unknown.headers.get('www-authenticate')).toBe('Basic realm="heliograph"');
     const sender = await fetchAnswer(url, { headers: { authorization: basic('sender') } });
     expect([sender.status, sender.code]).toEqual([403, 'FORBIDDEN']);
+    api.fake.addClient({ appKey: 'elsewhere', tenant: 'acme', scopes: ['OPERATE'] });
+    const elsewhere = await fetchAnswer(url, { headers: { authorization: basic('elsewhere') } });
+    expect([elsewhere.status, elsewhere.code]).toEqual([403, 'FORBIDDEN']);
+    expect(elsewhere.errors[0]?.message).toContain('only clients of the tenant default');
     const twice = await fetchAnswer(`${url}?address=a&address=b`, { headers: { authorization: basic() } });
     expect([twice.status, twice.code]).toEqual([400, 'BAD_REQUEST']);
   });

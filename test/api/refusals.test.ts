@@ -103,6 +103,21 @@ describe.each(transports)('A refusal over %s', (_name, send) => {
     expect(requestId).toMatch(/^request-\d+$/);
   });
 
+  it.each([false, true])('never shows where it went wrong inside, development or not: %s', async (development) => {
+    const api = await givenApi({
+      development,
+      head: () => {
+        throw new TypeError('cannot read offset 17 of /var/lib/heliograph');
+      },
+    });
+    const { errors, data } = await send(api, '{ head }');
+    expect(data ?? null).toBeNull();
+    expect(errors).toHaveLength(1);
+    expect(errors[0]?.message).toBe('Internal server error');
+    expect(JSON.stringify(errors)).not.toMatch(/offset|heliograph|TypeError|stack|\.ts\b|node_modules/);
+    expect(api.errors).toMatchObject([{ err: { message: 'cannot read offset 17 of /var/lib/heliograph' } }]);
+  });
+
   it('does not spell out the schema outside development', async () => {
     const misspelt: readonly (readonly [string, Record<string, unknown>?])[] = [
       ['{ heat }'],

@@ -151,12 +151,22 @@ describe('A WebSocket is closed', () => {
     else await expect(openSocket(api, { protocol })).rejects.toThrow('Server sent no subprotocol');
   });
 
-  it('with 1009 for a message over 1 MiB', async () => {
+  it('with 1009 for a message over 4 MiB, and not below', async () => {
     const api = await givenApi();
     const socket = await connect(api);
-    socket.subscribe('1', REGISTER, { id: 'x'.repeat(1024 * 1024) });
+    const { errors } = await askSocket(socket, '1', '{ head }', { padding: 'x'.repeat(4 * 1024 * 1024 - 200) });
+    expect(errors).toEqual([]);
+    socket.subscribe('2', '{ head }', { padding: 'x'.repeat(4 * 1024 * 1024) });
     expect(await socket.closed).toBe(1009);
     expect(api.errors).toEqual([]);
+  });
+
+  it('with 1009 for a message over 64 KiB of somebody unknown', async () => {
+    const api = await givenApi();
+    const socket = await openSocket(api);
+    socket.send({ type: 'connection_init', payload: { authorization: basic(), padding: 'x'.repeat(65_536) } });
+    expect(await socket.closed).toBe(1009);
+    expect(socket.messages).toEqual([]);
   });
 
   it('when it answers no ping', async () => {

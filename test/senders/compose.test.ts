@@ -82,4 +82,45 @@ describe('the words of a notification', () => {
       expect(composed).toEqual({ ok: false, message: expect.stringContaining('name') as string });
     });
   });
+
+  it('are tried again later where the process stood still while they were rendered', async () => {
+    await withTemplate(async ({ log }, second) => {
+      const data = {
+        get name(): string {
+          const until = performance.now() + 110;
+          while (performance.now() < until);
+          return 'Ada';
+        },
+      };
+      const held: NotificationState = { ...second, request: { ...second.request, data } };
+      const compose = composeWith(log);
+      await expect(compose(held, 'EMAIL')).rejects.toThrow('rendering took too long');
+      expect(await compose(second, 'EMAIL')).toMatchObject({ ok: true });
+    });
+  });
+
+  it('are read once, as long as the versions that are kept do not grow too long', async () => {
+    await withTemplate(async ({ log }, second) => {
+      const asked = (version: number): NotificationState => ({
+        ...second,
+        request: { ...second.request, template: { key: 'hello', version } },
+      });
+      expect(await readsFor(log, 1_000, [asked(1), asked(2), asked(1), asked(2)])).toBe(2);
+      expect(await readsFor(log, 9_000_000, [asked(1), asked(2), asked(1), asked(2)])).toBe(4);
+    });
+  });
 });
+
+/** How often the log is read for these, one after the other, with templates of this length. */
+async function readsFor(log: EventLog, length: number, notifications: readonly NotificationState[]): Promise<number> {
+  let reads = 0;
+  const variants = [{ channel: null, locale: null, title: null, body: 'x'.repeat(length), html: null }];
+  const read: EventLog['read'] = async (...args) => {
+    reads += 1;
+    const events = await log.read(...args);
+    return events.map((event, at) => ({ ...event, data: { key: 'hello', version: at + 1, variants } }));
+  };
+  const compose = composeWith({ ...log, read });
+  for (const notification of notifications) await compose(notification, 'SMS');
+  return reads;
+}

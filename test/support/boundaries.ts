@@ -22,7 +22,7 @@ const NONE = /^(?!)/;
 /** A file that speaks to one product. */
 const ADAPTER = /^ports\/[\w-]+\/(lmdb|eventstoredb|in-process|rabbitmq|chdb|clickhouse)(-[\w-]+)?\.ts$/;
 const OPEN = /^ports\/[\w-]+\/open\.ts$/;
-const SENDER = /^senders\/((push|sms|email)-[a-z]+(-[a-z]+)*|render)\.ts$/;
+const SENDER = /^senders\/((push|sms|email)-[a-z]+(-[a-z]+)*|render(-[a-z]+)*)\.ts$/;
 
 /** What every layer but events and commands may use. */
 const HOUSEHOLD = 'errors|ids|lifecycle|log';
@@ -86,6 +86,13 @@ export const ZONES: readonly Zone[] = [
     name: 'bootstrap.ts',
     files: /^bootstrap\.ts$/,
     ours: /^(commands|events)\/|^[\w-]+\.ts$/,
+    builtins: ANY,
+    packages: NONE,
+  },
+  {
+    name: 'config.ts',
+    files: /^config\.ts$/,
+    ours: /^events\/address\.ts$|^[\w-]+\.ts$/,
     builtins: ANY,
     packages: NONE,
   },

@@ -1,3 +1,4 @@
+import { reportFault } from './faults.ts';
 import { join } from 'node:path';
 import type { Caller, Commands, Queries, RequestNotification } from '../../src/commands/commands.ts';
 import { createCommands, createQueries } from '../../src/commands/create.ts';
@@ -57,7 +58,14 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
     const log = options.wrap?.(opened) ?? opened;
     const states = scope.use(await openLmdbState(join(folder, options.stateName ?? 'state')));
     const broker = scope.use(openInProcessBroker());
-    const context = { log, now, ids: systemIds, keys: openKeys('0'.repeat(32)), templates: liquidTemplates };
+    const context = {
+      log,
+      now,
+      ids: systemIds,
+      keys: openKeys('0'.repeat(32)),
+      templates: liquidTemplates,
+      reportFault,
+    };
     const policy = {
       retryDelaysMs: [20, 20, 20],
       doubt: 'RESEND',

@@ -1,3 +1,4 @@
+import { reportFault } from './faults.ts';
 import { join } from 'node:path';
 import type { Commands, Queries } from '../../src/commands/commands.ts';
 import type { CommandContext } from '../../src/commands/context.ts';
@@ -65,7 +66,7 @@ export function withWorld(work: (world: World) => Promise<void>, now: Clock = cl
       const log = scope.use(await openLmdbEventLog(join(folder, 'log')));
       const states = scope.use(await openLmdbState(join(folder, 'state')));
       const keys = openKeys('0'.repeat(32));
-      const context = { log, now: now.now, ids: systemIds, keys, templates: liquidTemplates };
+      const context = { log, now: now.now, ids: systemIds, keys, templates: liquidTemplates, reportFault };
       await work({
         folder,
         log,

@@ -1,3 +1,4 @@
+import { reportFault } from '../support/faults.ts';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createCommands } from '../../src/commands/create.ts';
@@ -19,7 +20,14 @@ describe('from a command to an event', () => {
     withTempDir(async (folder) => {
       const { value: log, stop } = await openLmdbEventLog(join(folder, 'log'));
       const keys = openKeys('a key of at least thirty-two characters');
-      const commands = createCommands({ log, now: Date.now, ids: systemIds, keys, templates: liquidTemplates });
+      const commands = createCommands({
+        log,
+        now: Date.now,
+        ids: systemIds,
+        keys,
+        templates: liquidTemplates,
+        reportFault,
+      });
 
       await commands.registerUser(CALLER, { id: 'ada', email: 'ada@example.com' });
       const { notification, replayed } = await commands.requestNotification(

@@ -1,3 +1,4 @@
+import { reportFault } from '../support/faults.ts';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createCommands } from '../../src/commands/create.ts';
@@ -22,7 +23,14 @@ describe('from an event to a decision', () => {
       const { value: states, stop: closeStates } = await openLmdbState(join(folder, 'state'));
       const route = startRoute({ log, state: states.open('route'), logger: SILENT, ids: systemIds, now: Date.now });
       const keys = openKeys('a key of at least thirty-two characters');
-      const commands = createCommands({ log, now: Date.now, ids: systemIds, keys, templates: liquidTemplates });
+      const commands = createCommands({
+        log,
+        now: Date.now,
+        ids: systemIds,
+        keys,
+        templates: liquidTemplates,
+        reportFault,
+      });
 
       await commands.registerUser(CALLER, { id: 'ada', email: 'ada@example.com' });
       await commands.setPreference(CALLER, { userId: 'ada', channel: 'EMAIL', category: 'news', optIn: false });

@@ -66,6 +66,10 @@ function createState(table: Table, refuseClosed: () => void): State {
       const range = { ...rangeOf(prefix, options), limit: options.limit ?? DEFAULT_LIMIT };
       return [...table.getRange(range)].map(({ key, value }) => [decodeKey(key), decodeValue(value)]);
     },
+    count: (prefix, options = {}) => {
+      refuseClosed();
+      return table.getKeysCount(rangeOf(prefix, options));
+    },
     commit: async (changes) => {
       refuseClosed();
       const writes = changes.map(encodeChange);

@@ -16,6 +16,8 @@ export interface State {
     prefix: Key,
     options?: { readonly from?: Key; readonly to?: Key; readonly limit?: number },
   ): readonly (readonly [Key, unknown])[];
+  /** How many entries `list` would give without a limit. */
+  count(prefix: Key, options?: { readonly from?: Key; readonly to?: Key }): number;
   /** All changes or none, applied in order; visible to `get` and `list` once it resolves. */
   commit(changes: readonly Change[]): Promise<void>;
 }

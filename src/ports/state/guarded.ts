@@ -1,0 +1,20 @@
+import type { State, StateStore } from './state.ts';
+
+/** Below what the event log leaves, so that its last events can still be folded. */
+const RESERVE = 8 * 1024 * 1024;
+
+/** `store`, but commits are refused on a disk that is almost full, for the reason that the event log has. */
+export function openGuardedStates(store: StateStore, freeBytes: () => number): StateStore {
+  return { open: (name) => guarded(store.open(name), freeBytes), close: () => store.close() };
+}
+
+function guarded(state: State, freeBytes: () => number): State {
+  return {
+    ...state,
+    commit: (changes) => {
+      const free = freeBytes();
+      if (free < RESERVE) return Promise.reject(new Error(`only ${String(free)} bytes are left on the disk`));
+      return state.commit(changes);
+    },
+  };
+}
