@@ -7,7 +7,7 @@ import { createDeliveries } from './commands/deliveries.ts';
 import type { DeliveryPolicy } from './commands/delivery-policy.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
-import { watchDiskSpace, type DiskSpace } from './disk-space.ts';
+import { freeSpaceOn } from './disk-space.ts';
 import { cursorOf, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
 import { start, together, type Scope, type Started } from './lifecycle.ts';
@@ -59,18 +59,18 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
     const dataDir = scope.use(await openDataDir(config.dataDir));
     const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
     const opened = scope.use(await openEventLog(config.eventLog));
-    const space = scope.use(await watchDiskSpace([config.eventLog.path, dataDir.path]));
-    const log = openGuardedLog(opened, space.freeBytes);
-    const states = await openStates(scope, join(dataDir.path, 'state', log.id), space);
+    const freeBytes = freeSpaceOn([config.eventLog.path, dataDir.path]);
+    const log = openGuardedLog(opened, freeBytes, diskLog(logger));
+    const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
     const broker = scope.use(
       openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')),
     );
     const context = commandContext(log, secretKey, logger);
     const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
-    const outbox = config.email.kind === 'sandbox' ? await openMailbox(scope, dataDir.path, space) : null;
+    const outbox = config.email.kind === 'sandbox' ? await openMailbox(scope, dataDir.path, freeBytes) : null;
     const parts = { config, logger, log, states, broker, context, outbox };
     const pipeline = await startPipeline(scope, parts);
-    const edge = { ...parts, projections: pipeline.projections, space, bootstrapKey: bootstrap.appKey };
+    const edge = { ...parts, projections: pipeline.projections, freeBytes, bootstrapKey: bootstrap.appKey };
     const api = await openApi(apiOptions(edge));
     // Both take nothing new from now on and finish what they have: side by side, so that each has the whole time.
     scope.use(together(api, pipeline.worker));
@@ -79,14 +79,21 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
   });
 }
 
-async function openStates(scope: Scope, path: string, { freeBytes }: DiskSpace): Promise<StateStore> {
+async function openStates(scope: Scope, path: string, freeBytes: () => number): Promise<StateStore> {
   return openGuardedStates(scope.use(await openLmdbState(path)), freeBytes);
 }
 
 /** Not among the states, which may be deleted: its messages are nowhere else. */
-async function openMailbox(scope: Scope, dataDir: string, space: DiskSpace): Promise<Outbox> {
-  const states = await openStates(scope, join(dataDir, 'sandbox'), space);
+async function openMailbox(scope: Scope, dataDir: string, freeBytes: () => number): Promise<Outbox> {
+  const states = await openStates(scope, join(dataDir, 'sandbox'), freeBytes);
   return openOutbox(states.open('outbox'));
+}
+
+function diskLog(logger: Log): (refusing: boolean) => void {
+  return (refusing) => {
+    if (refusing) logger.error({}, 'the disk is almost full: new requests are refused');
+    else logger.info({}, 'there is space on the disk again');
+  };
 }
 
 function commandContext(log: EventLog, secretKey: string, logger: Log): CommandContext {
@@ -156,7 +163,7 @@ function failureLog(logger: Log): NonNullable<SmtpSenderOptions['onFailure']> {
 
 interface Edge extends Parts {
   readonly projections: Projections;
-  readonly space: DiskSpace;
+  readonly freeBytes: () => number;
   readonly bootstrapKey: string;
 }
 
@@ -185,9 +192,9 @@ function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
   };
 }
 
-function readiness({ projections, space }: Edge): { readonly ready: boolean; readonly reasons: readonly string[] } {
+function readiness({ projections, freeBytes }: Edge): { readonly ready: boolean; readonly reasons: readonly string[] } {
   const behind = projections.map((status) => status()).filter(({ live }) => !live);
   const reasons = behind.map(({ name }) => `${name} has not reached the end of the log yet`);
-  if (space.freeBytes() < RESERVE_FOR_ENDINGS) reasons.push('the disk is almost full: new requests are refused');
+  if (freeBytes() < RESERVE_FOR_ENDINGS) reasons.push('the disk is almost full: new requests are refused');
   return { ready: reasons.length === 0, reasons };
 }

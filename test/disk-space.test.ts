@@ -1,7 +1,7 @@
+import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { watchDiskSpace } from '../src/disk-space.ts';
-import { eventually } from './support/eventually.ts';
+import { freeSpaceOn } from '../src/disk-space.ts';
 import { openLmdbEventLog } from '../src/ports/event-log/lmdb.ts';
 import { NoSpace, openGuardedLog } from '../src/ports/event-log/guarded.ts';
 import { openGuardedStates } from '../src/ports/state/guarded.ts';
@@ -15,15 +15,12 @@ const MIB = 1024 * 1024;
 
 describe('the space on the disk', () => {
   it('is what the file system says, of the fullest one', () =>
-    withTempDir(async (folder) => {
-      const { value: space, stop } = await watchDiskSpace([folder, '/'], 5);
-      expect(space.freeBytes()).toBeGreaterThan(0);
-      const alone = await watchDiskSpace([folder], 5);
-      await eventually(() => {
-        expect(space.freeBytes()).toBeLessThanOrEqual(alone.value.freeBytes());
-      });
-      await alone.stop();
-      await stop();
+    withTempDir((folder) => {
+      const { bavail, bsize } = statfsSync(folder);
+      const free = freeSpaceOn([folder, folder])();
+      expect(Math.abs(free - bavail * bsize)).toBeLessThan(512 * MIB);
+      expect(() => freeSpaceOn([folder, join(folder, 'missing')])()).toThrow('ENOENT');
+      return Promise.resolve();
     }));
 });
 
@@ -31,7 +28,13 @@ describe('a log on a disk that is almost full', () => {
   it('refuses new streams first, then everything, and goes on when there is space again', () =>
     withWorld(async ({ log, context }) => {
       let free = 1_000 * MIB;
-      const commands = createCommands({ ...context, log: openGuardedLog(log, () => free) });
+      const changes: boolean[] = [];
+      const guarded = openGuardedLog(
+        log,
+        () => free,
+        (refusing) => changes.push(refusing),
+      );
+      const commands = createCommands({ ...context, log: guarded });
       await commands.registerUser(CALLER, { id: 'ada', email: 'ada@example.com' });
       const before = await log.head();
 
@@ -45,6 +48,7 @@ describe('a log on a disk that is almost full', () => {
       await expect(commands.registerUser(CALLER, { id: 'ada', locale: 'fr' })).rejects.toMatchObject(refusal);
       free = 64 * MIB;
       await commands.registerUser(CALLER, { id: 'bob' });
+      expect(changes).toEqual([true, false]);
     }));
 
   it('says how much is left', () =>

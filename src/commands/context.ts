@@ -46,6 +46,8 @@ export interface TemplateEngine {
 
 /** What one call may spend on rendering, shared by all its items. */
 export interface RenderBudget {
+  /** Tenants take turns at rendering. */
+  readonly tenant: string;
   /** Milliseconds. */
   leftMs: number;
 }

@@ -6,6 +6,7 @@ import type { Draft } from './handle.ts';
 import { handle } from './handle.ts';
 import type { AttemptMade } from './record-outcome.ts';
 import { recordOutcome } from './record-outcome.ts';
+import { DomainError } from '../errors.ts';
 import { foldNotification } from '../events/fold.ts';
 import type { NotificationState } from '../events/notification.ts';
 import type { Outcome } from '../events/outcome.ts';
@@ -38,10 +39,19 @@ export interface Deliveries {
 
 export function createDeliveries(context: DeliveryContext, policy: DeliveryPolicy): Deliveries {
   return {
-    claim: (request) => claim(context, request, policy),
+    claim: (request) => claim(context, request, policy).catch(laterWhenUnavailable),
     record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
       record(context, notificationId, { deliveryId, attempt, provider, outcome }, policy),
   };
+}
+
+/** A log that takes nothing now is asked again after this; milliseconds. */
+const UNAVAILABLE_MS = 15_000;
+
+/** Nothing was sent yet: whether the claim was recorded or not, the job may come back. */
+function laterWhenUnavailable(error: unknown): ClaimResult {
+  if (error instanceof DomainError && error.code === 'UNAVAILABLE') return { kind: 'later', afterMs: UNAVAILABLE_MS };
+  throw error;
 }
 
 /** Claims one attempt in the notification's stream; of any number of callers at most one gets it. */

@@ -24,6 +24,10 @@ interface Call {
 /** For the templates of one call together: enough for a thousand ordinary ones, too little to hold up everybody else. */
 const RENDER_BUDGET_MS = 1_000;
 
+function budgetOf({ tenant }: Caller): RenderBudget {
+  return { tenant, leftMs: RENDER_BUDGET_MS };
+}
+
 /**
  * Accepts a request: once this resolves, it is durable. With an idempotency key the same input gets the first answer
  * again, for as long as the log is kept; only a new request is checked against the rules.
@@ -33,7 +37,7 @@ export function requestNotification(
   caller: Caller,
   input: RequestNotification,
 ): Promise<Requested> {
-  return request({ context, caller, budget: { leftMs: RENDER_BUDGET_MS } }, input);
+  return request({ context, caller, budget: budgetOf(caller) }, input);
 }
 
 /** One result an item, in order; what one item meets does not touch the others, not even a fault of ours. */
@@ -44,7 +48,7 @@ export async function requestNotifications(
 ): Promise<readonly (Requested | DomainError)[]> {
   const tooMany = `${String(inputs.length)} items, more than ${String(MAX_ITEMS)}`;
   refuse(inputs.length > MAX_ITEMS, 'TOO_MANY_ITEMS', tooMany, 'inputs');
-  const call = { context: readingOnce(context), caller, budget: { leftMs: RENDER_BUDGET_MS } };
+  const call = { context: readingOnce(context), caller, budget: budgetOf(caller) };
   const refusal = (error: unknown): DomainError => {
     if (error instanceof DomainError) return error;
     context.reportFault(error, caller.correlationId);

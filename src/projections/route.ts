@@ -40,6 +40,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
   /** Folded, but not committed: the state still shows them as pending, so they stay in flight until it does not. */
   const settled: string[] = [];
   const tasks = new Set<Promise<void>>();
+  const reportFault = faultReporter(options);
   const wake = wakeAt(() => {
     wake.at(decideDue());
   }, options.now);
@@ -62,9 +63,8 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
 
   function decideDue(): number | null {
     const now = options.now();
-    const due = duePending(options.state, now, inFlight.size + WINDOW).filter(
-      ({ context }) => !inFlight.has(context.id),
-    );
+    const found = duePending(options.state, now, inFlight.size + WINDOW);
+    const due = found.filter(({ context }) => !inFlight.has(context.id));
     for (const pending of due.slice(0, WINDOW - inFlight.size)) {
       inFlight.add(pending.context.id);
       const task = routeOne(pending).finally(() => tasks.delete(task));
@@ -80,7 +80,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       await options.log.append(streamOf.notification(context.id), routing(options, pending), version);
     } catch (error) {
       if (error instanceof WrongExpectedVersion) return;
-      options.logger.error({ notification: context.id, err: error }, 'a routing could not be recorded; trying again');
+      reportFault(context.id, error);
       inFlight.delete(context.id);
       wake.at(options.now() + RETRY_MS);
     }
@@ -93,6 +93,16 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       await projection.stop();
       await Promise.all(tasks);
     },
+  };
+}
+
+/** A log that takes nothing refuses every routing: one line a second tells it. */
+function faultReporter({ logger, now }: RouteOptions): (notification: string, err: unknown) => void {
+  let reportedAt = -Infinity;
+  return (notification, err) => {
+    if (now() - reportedAt < RETRY_MS) return;
+    reportedAt = now();
+    logger.error({ notification, err }, 'a routing could not be recorded; trying again');
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Composed } from './worker.ts';
-import { chooseVariant, renderVariant } from './render.ts';
-import { openTurns, type Turns } from './turns.ts';
+import { chooseVariant, renderVariant, type Rendered } from './render.ts';
+import { openTurns } from './turns.ts';
 import { foldTemplate } from '../events/fold.ts';
 import type { Channel, TemplateVersion } from '../events/event.ts';
 import type { NotificationState } from '../events/notification.ts';
@@ -25,19 +25,13 @@ export function composeWith(log: EventLog): (notification: NotificationState, ch
     if (request.template === null) return { ok: false, message: 'neither content nor template' };
     const key = `${streamOf.template(tenant, request.template.key)}/${String(request.template.version)}`;
     const variants = versions.get(key) ?? versions.put(key, await readVariants(log, tenant, request.template));
-    return renderFor(inTurn, variants, channel, request.data ?? {});
+    const variant = chooseVariant(variants, channel);
+    if (variant === null) return { ok: false, message: `the template has no variant for ${channel}` };
+    return composed(await inTurn(tenant, () => renderVariant(variant, request.data ?? {})));
   };
 }
 
-async function renderFor(
-  inTurn: Turns,
-  variants: readonly TemplateVariant[],
-  channel: Channel,
-  data: Readonly<Record<string, unknown>>,
-): Promise<Composed> {
-  const variant = chooseVariant(variants, channel);
-  if (variant === null) return { ok: false, message: `the template has no variant for ${channel}` };
-  const rendered = await inTurn(() => renderVariant(variant, data));
+function composed(rendered: Rendered): Composed {
   if (!rendered.ok && rendered.tooSlow) throw new Error(`rendering took too long: ${rendered.message}`);
   if (!rendered.ok) return { ok: false, message: rendered.message };
   const { title, body, html } = rendered;

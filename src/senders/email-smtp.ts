@@ -30,11 +30,11 @@ export interface SmtpTimeouts {
   readonly greeting: number;
   /** Silence of the server on an open connection. Default 15,000. */
   readonly silence: number;
-  /** One call of `send`, whatever happens: below the worker's limit of 20 seconds. Default 18,000. */
+  /** One call of `send`, whatever happens: below the 18 seconds after which the worker cuts it off. Default 17,000. */
   readonly total: number;
 }
 
-const TIMEOUTS: SmtpTimeouts = { connect: 5_000, greeting: 5_000, silence: 15_000, total: 18_000 };
+const TIMEOUTS: SmtpTimeouts = { connect: 5_000, greeting: 5_000, silence: 15_000, total: 17_000 };
 /** Renewed now and then, so that a long-lived process follows a name that moves to another address. */
 const MESSAGES_PER_CONNECTION = 1_000;
 /** Below the idle limit of common servers (RFC 5321 §4.5.3.2.7 asks for 5 minutes): we close, and not they. */

@@ -12,12 +12,13 @@ interface RenderProblem {
 
 /** Of one call, for all that it has rendered. */
 interface RenderBudget {
+  readonly tenant: string;
   leftMs: number;
 }
 
 type Data = Readonly<Record<string, unknown>>;
 
-/** One for all calls: however many there are at once, sends in flight and other requests get their time in between. */
+/** One for all calls: however many there are at once, other tenants, sends in flight and the rest get their time in between. */
 const inTurn = openTurns();
 
 /** Whether the variant for this channel can be rendered with this data; null when it can. What it takes is subtracted from the budget. */
@@ -30,7 +31,7 @@ async function tryRender(
   const variant = chooseVariant(variants, channel);
   if (variant === null)
     return { kind: 'no-variant', variable: null, message: `the template has no variant for ${channel}` };
-  const rendered = await renderTwice(() => inTurn(() => renderWithin(budget, variant, data)));
+  const rendered = await renderTwice(() => inTurn(budget.tenant, () => renderWithin(budget, variant, data)));
   if (rendered === null)
     return { kind: 'unrenderable', variable: null, message: 'the templates of this call take too long to render' };
   if (rendered.ok) return null;

@@ -13,7 +13,7 @@ const TOO_LONG = 'the templates of this call take too long to render';
 
 describe('trying templates', () => {
   it('accepts what renders, and says what is wrong with the rest', async () => {
-    const budget = { leftMs: 60_000 };
+    const budget = { tenant: 'default', leftMs: 60_000 };
     const variants = [variant('Hello {{ name }}', 'EMAIL')];
     expect(await tryRender(variants, 'EMAIL', { name: 'Ada' }, budget)).toBeNull();
     expect(await tryRender(variants, 'SMS', {}, budget)).toMatchObject({ kind: 'no-variant' });
@@ -25,7 +25,7 @@ describe('trying templates', () => {
   });
 
   it('accepts an ordinary bulk call of 1,000 items within its budget', async () => {
-    const budget = { leftMs: 1_000 };
+    const budget = { tenant: 'default', leftMs: 1_000 };
     const items = Array.from({ length: 1_000 }, (_, at) =>
       tryRender([variant('Hello {{ name }}, order {{ id }}')], 'EMAIL', { name: 'Ada', id: at }, budget),
     );
@@ -33,7 +33,7 @@ describe('trying templates', () => {
   });
 
   it.each(ATTACKS)('stops a bulk call of 1,000 items once its budget is used up: %s', async (_what, text) => {
-    const budget = { leftMs: 100 };
+    const budget = { tenant: 'default', leftMs: 100 };
     const l = Array.from({ length: 9_000 }, () => 'a');
     const heart = startHeart();
     const items = Array.from({ length: 1_000 }, () => tryRender([variant(text)], 'EMAIL', { l }, budget));
@@ -48,7 +48,7 @@ describe('trying templates', () => {
   });
 
   it('does not render without a budget', async () => {
-    expect(await tryRender([variant('{{ missing }}')], 'EMAIL', {}, { leftMs: 0 })).toEqual({
+    expect(await tryRender([variant('{{ missing }}')], 'EMAIL', {}, { tenant: 'default', leftMs: 0 })).toEqual({
       kind: 'unrenderable',
       variable: null,
       message: TOO_LONG,
@@ -57,8 +57,8 @@ describe('trying templates', () => {
 
   it('tries once more what the clock stopped, because the process may have stood still', async () => {
     const twice = [variant('{{ user.name }}{{ user.name }}')];
-    expect(await tryRender(twice, 'EMAIL', { user: heldUp(1) }, { leftMs: 60_000 })).toBeNull();
-    const problem = await tryRender(twice, 'EMAIL', { user: heldUp(2) }, { leftMs: 60_000 });
+    expect(await tryRender(twice, 'EMAIL', { user: heldUp(1) }, { tenant: 'default', leftMs: 60_000 })).toBeNull();
+    const problem = await tryRender(twice, 'EMAIL', { user: heldUp(2) }, { tenant: 'default', leftMs: 60_000 });
     expect(problem).toMatchObject({ kind: 'unrenderable', message: expect.stringContaining('limit') as string });
   });
 });
@@ -68,7 +68,7 @@ describe('turns', () => {
     const inTurn = openTurns(0);
     const order: number[] = [];
     const heart = startHeart();
-    const tasks = Array.from({ length: 50 }, (_, at) => inTurn(() => order.push(at)));
+    const tasks = Array.from({ length: 50 }, (_, at) => inTurn('one', () => order.push(at)));
     await Promise.all(tasks);
     expect(await heart.stop()).toBeGreaterThanOrEqual(49);
     expect(order).toEqual(Array.from({ length: 50 }, (_, at) => at));
@@ -78,17 +78,26 @@ describe('turns', () => {
     const inTurn = openTurns(60_000);
     let interrupted = false;
     const other = otherWork().then(() => (interrupted = true));
-    const seen = await Promise.all(Array.from({ length: 50 }, () => inTurn(() => interrupted)));
+    const seen = await Promise.all(Array.from({ length: 50 }, () => inTurn('one', () => interrupted)));
     expect(seen).not.toContain(true);
     await other;
   });
 
+  it('go round between owners, whoever asked for how much', async () => {
+    const inTurn = openTurns(60_000);
+    const order: string[] = [];
+    const ask = (owner: string, count: number): Promise<number>[] =>
+      Array.from({ length: count }, () => inTurn(owner, () => order.push(owner)));
+    await Promise.all([...ask('greedy', 4), ...ask('modest', 2), ...ask('late', 1)]);
+    expect(order).toEqual(['greedy', 'modest', 'late', 'greedy', 'modest', 'greedy', 'greedy']);
+  });
+
   it('go on after a task that threw', async () => {
     const inTurn = openTurns();
-    const failed = inTurn(() => {
+    const failed = inTurn('one', () => {
       throw new Error('broken');
     });
-    const next = inTurn(() => 'done');
+    const next = inTurn('one', () => 'done');
     await expect(failed).rejects.toThrow('broken');
     expect(await next).toBe('done');
   });

@@ -17,14 +17,26 @@ export class NoSpace extends Error {
  * damages its process's memory when a write fails for want of space (a message of its own overruns its buffer), so it
  * must not come to that.
  *
+ * `onChange` is told when it begins to refuse and when it ends, once each.
+ *
  * @throws NoSpace from `append`.
  */
-export function openGuardedLog(log: EventLog, freeBytes: () => number): EventLog {
+export function openGuardedLog(
+  log: EventLog,
+  freeBytes: () => number,
+  onChange: (refusing: boolean) => void = () => undefined,
+): EventLog {
+  let refusing = false;
+  const turned = (to: boolean): void => {
+    if (to !== refusing) onChange(to);
+    refusing = to;
+  };
   return {
     ...log,
     append: (stream, events, expectedVersion) => {
       const free = freeBytes();
       const needed = expectedVersion === 0 ? RESERVE_FOR_ENDINGS : RESERVE_FOR_NOBODY;
+      turned(free < RESERVE_FOR_ENDINGS);
       return free < needed ? Promise.reject(new NoSpace(free)) : log.append(stream, events, expectedVersion);
     },
   };
