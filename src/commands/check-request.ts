@@ -8,14 +8,11 @@ import { DomainError } from '../errors.ts';
 import type { Channel, TemplateVersion } from '../events/event.ts';
 import type { Content } from '../events/notifications.ts';
 import type { TemplateState } from '../events/templates.ts';
-import type { UserState } from '../events/users.ts';
+import { addressOf, SENDABLE } from '../events/users.ts';
 
 /** Content, data and all the rest of one request, as JSON; leaves room for metadata below the log's own limit. */
 const MAX_REQUEST_BYTES = 200 * 1024;
 const LATE_MS = 5 * 60_000;
-
-/** What this version can send; the rest answers NOT_YET_SUPPORTED. */
-const SUPPORTED: readonly Channel[] = ['EMAIL'];
 
 /** Refuses what cannot be done, cheapest rules first. Answers the template to pin, null for plain content. */
 export async function checkRequest(
@@ -42,8 +39,8 @@ function checkForm(input: RequestNotification): void {
   requireText(category, 'category', MAX_CATEGORY);
   if (campaign !== null) requireText(campaign, 'campaign', 200);
   refuse(channels?.length === 0, 'INVALID_INPUT', 'channels is empty; leave it out for every channel', 'channels');
-  const unsupported = channels?.find((channel) => !SUPPORTED.includes(channel));
-  const only = `this version sends ${SUPPORTED.join(', ')} only`;
+  const unsupported = channels?.find((channel) => !SENDABLE.includes(channel));
+  const only = `this version sends ${SENDABLE.join(', ')} only`;
   refuse(unsupported !== undefined, 'NOT_YET_SUPPORTED', `${only}, not ${String(unsupported)}`, 'channels');
   const both = content !== null && template !== null;
   refuse(both, 'CONTENT_OR_TEMPLATE', 'content and template are both given', 'template');
@@ -98,14 +95,10 @@ async function checkUser(
   const { stream, fold } = userAggregate(tenant, userId);
   const user = fold(await log.read(stream));
   if (user === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'userId');
-  const reachable = (channels ?? SUPPORTED).filter((channel) => hasAddress(user, channel));
-  const missing = `user ${userId} has no address for ${(channels ?? SUPPORTED).join(' or ')}`;
+  const reachable = (channels ?? SENDABLE).filter((channel) => addressOf(user, channel) !== null);
+  const missing = `user ${userId} has no address for ${(channels ?? SENDABLE).join(' or ')}`;
   refuse(reachable.length === 0, 'USER_UNREACHABLE', missing, channels === null ? 'userId' : 'channels');
   return reachable;
-}
-
-function hasAddress(user: UserState, channel: Channel): boolean {
-  return channel === 'EMAIL' && user.email !== null;
 }
 
 async function findTemplate(

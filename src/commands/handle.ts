@@ -55,7 +55,8 @@ export async function handle<S>(
 
 /**
  * Null when somebody else was quicker.
- * @throws DomainError UNAVAILABLE when the log gave no answer: the events may have been recorded.
+ * @throws DomainError UNAVAILABLE when the log gave no answer, and the events may have been recorded, or when its disk is almost
+ * full, and they were not.
  */
 export async function appendUnlessConflict(
   log: EventLog,

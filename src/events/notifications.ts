@@ -20,9 +20,6 @@ export type DeliveryEvent =
   | DomainEvent<'DeliveryCancelled', DeliveryRef & { readonly reason: CancelReason }>
   | DomainEvent<'DeliveryDeadLettered', DeliveryEnded & { readonly reason: RetryReason | UnknownReason }>;
 
-export type NotificationEventType = NotificationEvent['type'];
-export type DeliveryEventType = DeliveryEvent['type'];
-
 export interface Content {
   readonly title: string | null;
   readonly body: string;

@@ -21,6 +21,14 @@ export interface Preference {
   readonly optIn: boolean;
 }
 
+/** What this version can send on; a request for any other channel is refused. */
+export const SENDABLE: readonly Channel[] = ['EMAIL'];
+
+/** Where the user is reached on a channel, null where nowhere. */
+export function addressOf(contact: Pick<Contact, 'email'>, channel: Channel): string | null {
+  return channel === 'EMAIL' ? contact.email : null;
+}
+
 export interface UserState extends Contact {
   readonly id: string;
   readonly tenant: string;

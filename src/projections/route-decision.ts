@@ -1,6 +1,7 @@
 import type { Channel } from '../events/event.ts';
 import type { Decision, DecisionReason, DecisionRule } from '../events/notifications.ts';
 import type { UserState } from '../events/users.ts';
+import { addressOf, SENDABLE } from '../events/users.ts';
 import { deliveryId } from '../ids.ts';
 
 /** What a routing decides on. */
@@ -13,16 +14,13 @@ export interface RoutingInput {
 
 type Recipient = Pick<UserState, 'email' | 'preferences'>;
 
-/** Channels this version sends on. */
-const SUPPORTED: readonly Channel[] = ['EMAIL'];
-
 /**
  * One decision for each delivery: the channels asked for, else every channel with an address, else every channel there
  * is, so that even a routing that reaches nobody says why. A pure function: the same inputs give the same decisions.
  */
 export function decideRouting(input: RoutingInput, recipient: Recipient | null): readonly Decision[] {
-  const reachable = SUPPORTED.filter((channel) => addressOf(recipient, channel) !== null);
-  const channels = input.channels ?? (reachable.length > 0 ? reachable : SUPPORTED);
+  const reachable = SENDABLE.filter((channel) => recipient !== null && addressOf(recipient, channel) !== null);
+  const channels = input.channels ?? (reachable.length > 0 ? reachable : SENDABLE);
   return channels.map((channel) => decideDelivery(input, recipient, channel));
 }
 
@@ -31,7 +29,7 @@ function decideDelivery(
   recipient: Recipient | null,
   channel: Channel,
 ): Decision {
-  const address = addressOf(recipient, channel);
+  const address = recipient && addressOf(recipient, channel);
   const channelOptIn = preferenceOf(recipient, channel, null);
   const categoryOptIn = preferenceOf(recipient, channel, category);
   const { reason, rule } = firstRule({ hasAddress: address !== null, channelOptIn, categoryOptIn });
@@ -63,10 +61,6 @@ function firstRule({ hasAddress, channelOptIn, categoryOptIn }: RuleInput): {
   if (channelOptIn === false) return { reason: 'CHANNEL_OPTED_OUT', rule: 'channel-preference' };
   if (categoryOptIn === false) return { reason: 'CATEGORY_OPTED_OUT', rule: 'category-preference' };
   return { reason: 'DELIVERABLE', rule: 'default' };
-}
-
-function addressOf(recipient: Recipient | null, channel: Channel): string | null {
-  return channel === 'EMAIL' ? (recipient?.email ?? null) : null;
 }
 
 function preferenceOf(recipient: Recipient | null, channel: Channel, category: string | null): boolean | null {

@@ -28,15 +28,21 @@ async function timeline({ ask }: Service, id: string): Promise<readonly string[]
   return notification.timeline.map(({ type }) => type);
 }
 
+/** A service with one mail that its server has and does not answer before the gate opens. */
+async function sendInFlight(folder: string) {
+  const gate = openGate();
+  const { value: sink, stop: closeSink } = await openMailSink(() => gate.opened);
+  const env = { SMTP_URL: sink.url, SMTP_FROM };
+  const service = await startService(folder, env);
+  const id = await send(service);
+  await eventually(() => expect(sink.copies.size).toBe(1));
+  return { service, id, env, gate, sink, closeSink };
+}
+
 describe('a stop by SIGTERM', () => {
   it('lets a send in flight finish and records it, also when a second SIGTERM comes, and exits with 0', () =>
     withTempDir(async (folder) => {
-      const gate = openGate();
-      const { value: sink, stop: closeSink } = await openMailSink(() => gate.opened);
-      const env = { SMTP_URL: sink.url, SMTP_FROM };
-      const service = await startService(folder, env);
-      const id = await send(service);
-      await eventually(() => expect(sink.copies.size).toBe(1));
+      const { service, id, env, gate, sink, closeSink } = await sendInFlight(folder);
 
       service.child.kill('SIGTERM');
       await eventually(() => expect(service.log()).toContain('stopping'));
@@ -59,12 +65,7 @@ describe('a stop by SIGTERM', () => {
 
   it('cuts off a send that does not finish, records that it is in doubt, and exits with 0', () =>
     withTempDir(async (folder) => {
-      const gate = openGate();
-      const { value: sink, stop: closeSink } = await openMailSink(() => gate.opened);
-      const env = { SMTP_URL: sink.url, SMTP_FROM };
-      const service = await startService(folder, env);
-      const id = await send(service);
-      await eventually(() => expect(sink.copies.size).toBe(1));
+      const { service, id, env, gate, closeSink } = await sendInFlight(folder);
       service.child.kill('SIGTERM');
       expect(await service.ended).toEqual({ code: 0, signal: null });
       gate.open();

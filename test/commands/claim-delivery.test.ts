@@ -9,6 +9,7 @@ import {
   failures,
   given,
   NOTIFICATION,
+  POLICY,
   outcomeUnknown,
   requested,
   retryScheduled,
@@ -18,12 +19,6 @@ import {
   at,
 } from '../support/given.ts';
 
-const POLICY: DeliveryPolicy = {
-  retryDelaysMs: [30_000, 120_000, 600_000],
-  doubt: 'RESEND',
-  claimMs: 25_000,
-  busyMs: 5_000,
-};
 const HOLD: DeliveryPolicy = { ...POLICY, doubt: 'HOLD' };
 
 function claimAt(ms: number, state: NotificationState | null, attempt = 1, policy = POLICY): Claim {

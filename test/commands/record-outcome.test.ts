@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
 import { recordOutcome } from '../../src/commands/record-outcome.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
 import type { NotificationEvent } from '../../src/events/notifications.ts';
@@ -12,18 +11,13 @@ import {
   failures,
   given,
   outcomeUnknown,
+  POLICY,
   requested,
   routed,
   sent,
   T0,
 } from '../support/given.ts';
 
-const POLICY: DeliveryPolicy = {
-  retryDelaysMs: [30_000, 120_000, 600_000],
-  doubt: 'RESEND',
-  claimMs: 25_000,
-  busyMs: 5_000,
-};
 const SENT: Outcome = { kind: 'sent', providerMessageId: '<1@x>', raw: '250 OK' };
 const BUSY: Outcome = { kind: 'retry', reason: 'PROVIDER_BUSY', afterMs: null, raw: '451' };
 const REFUSED: Outcome = { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: '550' };

@@ -1,3 +1,4 @@
+import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
 import type { Channel, Lane, Metadata, NotificationContext } from '../../src/events/event.ts';
 import { foldNotification, type Stored } from '../../src/events/fold.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
@@ -10,6 +11,14 @@ export const T0 = Date.parse('2026-03-01T12:00:00.000Z');
 export const NOTIFICATION = '018f3a52-0000-7000-8000-000000000001';
 export const ADDRESS = 'ada@example.com';
 export const DELIVERY = deliveryId(NOTIFICATION, 'EMAIL', ADDRESS);
+
+/** The default rules. */
+export const POLICY: DeliveryPolicy = {
+  retryDelaysMs: [30_000, 120_000, 600_000],
+  doubt: 'RESEND',
+  claimMs: 25_000,
+  busyMs: 5_000,
+};
 
 export function at(ms: number): string {
   return new Date(T0 + ms).toISOString();
