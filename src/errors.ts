@@ -13,6 +13,8 @@ export const ERROR_CODES = {
   INVALID_SCHEDULE: 'deliverAt and expiresAt do not fit each other or the present time.',
   CONTENT_OR_TEMPLATE: 'Exactly one of content and template must be given.',
   USER_NOT_FOUND: 'The tenant has no such user.',
+  CHANNEL_SWITCHED_OFF: 'This service has no provider for the channel.',
+  TOO_MANY_DEVICES: 'The user has 20 active devices already.',
   USER_UNREACHABLE: 'The user has no address on any of the channels asked for.',
   TEMPLATE_NOT_FOUND: 'The tenant has no such template, or not that version of it.',
   TEMPLATE_INVALID: 'The template does not parse or uses what is not allowed.',

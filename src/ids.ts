@@ -28,6 +28,11 @@ export function deliveryId(notificationId: string, channel: string, address: str
   return derivedId('delivery', notificationId, channel, address ?? '');
 }
 
+/** Of a device that was registered without an id: the same token is the same device. */
+export function tokenDeviceId(tenant: string, token: string): string {
+  return derivedId('token-device', tenant, token);
+}
+
 /** Whether a text from outside can be the id of a notification at all. */
 export function isNotificationId(text: string): boolean {
   return validate(text) && text === text.toLowerCase();
@@ -41,6 +46,11 @@ export const streamOf = {
   user: (tenant: string, userId: string): string => `user-${derivedId('user', tenant, userId)}`,
   template: (tenant: string, key: string): string => `template-${derivedId('template', tenant, key)}`,
   client: (appKey: string): string => `client-${derivedId('client', appKey)}`,
+  receipt: (...parts: readonly string[]): string => `receipt-${derivedId('receipt', ...parts)}`,
+  /** Who may have the device of that id. */
+  device: (tenant: string, deviceId: string): string => `device-${derivedId('device', tenant, deviceId)}`,
+  /** Who may have the device with that push token. */
+  token: (tenant: string, token: string): string => `token-${derivedId('token', tenant, token)}`,
 } as const;
 
 /** Names one update for clients: the log, the position in it, and the index within the event. Opaque to them. */

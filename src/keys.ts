@@ -1,15 +1,17 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import type { Keys } from './commands/context.ts';
+import type { AttemptRef, Keys } from './commands/context.ts';
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
 /** Everything that is keyed with SECRET_KEY. Each use has its own label, so that no value can stand in for another. */
 export function openKeys(secretKey: string): Keys {
-  const hash = (label: string, ...parts: readonly string[]): string =>
+  const mac = (label: string, ...parts: readonly string[]): Buffer =>
     createHmac('sha256', secretKey)
       .update(JSON.stringify([label, ...parts]))
-      .digest('base64url');
+      .digest();
+  const hash = (label: string, ...parts: readonly string[]): string => mac(label, ...parts).toString('base64url');
+  const receiptMac: ReceiptMac = (named) => mac('receipt', named.toString('base64url')).subarray(0, MAC_BYTES);
   return {
     inputHash: (input) => hash('input', canonicalJson(input)),
     secretHash: (appKey, appSecret) => hash('secret', appKey, appSecret),
@@ -18,7 +20,49 @@ export function openKeys(secretKey: string): Keys {
       return left.length === right.length && timingSafeEqual(left, right);
     },
     newCredentials,
+    receiptToken: (attempt) => receiptToken(attempt, receiptMac),
+    readReceiptToken: (token) => readReceiptToken(token, receiptMac),
   };
+}
+
+type ReceiptMac = (named: Buffer) => Buffer;
+
+/** Two UUIDs and the number of the attempt. */
+const NAMED_BYTES = 16 + 16 + 4;
+/** 144 bits of HMAC-SHA256; with them a token fills its last character, so that it has one spelling only. */
+const MAC_BYTES = 18;
+const TOKEN_LENGTH = ((NAMED_BYTES + MAC_BYTES) * 4) / 3;
+const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/;
+
+function receiptToken({ notificationId, deliveryId, attempt }: AttemptRef, macOf: ReceiptMac): string {
+  if (!Number.isInteger(attempt) || attempt < 1 || attempt >= 2 ** 32) {
+    throw new RangeError(`${String(attempt)} is not the number of an attempt`);
+  }
+  const number = Buffer.alloc(4);
+  number.writeUInt32BE(attempt);
+  const named = Buffer.concat([uuidBytes(notificationId), uuidBytes(deliveryId), number]);
+  return Buffer.concat([named, macOf(named)]).toString('base64url');
+}
+
+function readReceiptToken(token: string, macOf: ReceiptMac): AttemptRef | null {
+  if (token.length !== TOKEN_LENGTH) return null;
+  const bytes = Buffer.from(token, 'base64url');
+  // Node decodes base64url leniently: other alphabets and strangers among the characters.
+  if (bytes.toString('base64url') !== token) return null;
+  const named = bytes.subarray(0, NAMED_BYTES);
+  if (!timingSafeEqual(bytes.subarray(NAMED_BYTES), macOf(named))) return null;
+  const [notificationId, deliveryId] = [uuidText(named.subarray(0, 16)), uuidText(named.subarray(16, 32))];
+  return { notificationId, deliveryId, attempt: named.readUInt32BE(32) };
+}
+
+function uuidBytes(id: string): Buffer {
+  if (!UUID.test(id)) throw new RangeError('the id is not a UUID in lower case');
+  return Buffer.from(id.replaceAll('-', ''), 'hex');
+}
+
+function uuidText(bytes: Buffer): string {
+  const hex = bytes.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
 
 export function newCredentials(): { readonly appKey: string; readonly appSecret: string } {

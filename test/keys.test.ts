@@ -129,3 +129,94 @@ describe('keyed hashes', () => {
       expect(keys.sameHash(hash, other)).toBe(false);
   });
 });
+
+describe('the token of an attempt', () => {
+  const keys = openKeys('secret key one');
+  const attempt = fc.record({
+    notificationId: fc.uuid(),
+    deliveryId: fc.uuid(),
+    attempt: fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 2 ** 32 - 1 })),
+  });
+  const some = {
+    notificationId: '018f3a52-0000-7000-8000-000000000001',
+    deliveryId: '9b2b6a3e-35a1-5f0a-8c1d-0123456789ab',
+    attempt: 1,
+  };
+
+  it('names the attempt, as one segment of a path that needs no encoding', () => {
+    fc.assert(
+      fc.property(attempt, (named) => {
+        const token = keys.receiptToken(named);
+        expect(token).toMatch(/^[\w-]{72}$/);
+        expect(keys.readReceiptToken(token)).toEqual(named);
+        expect(keys.receiptToken(named)).toBe(token);
+      }),
+    );
+  });
+
+  it('is broken by any change of one character, and has no second spelling', () => {
+    const token = keys.receiptToken(some);
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/= .%\u0000\u00e9';
+    for (const place of Array.from(token).keys()) {
+      for (const character of alphabet) {
+        const changed = token.slice(0, place) + character + token.slice(place + 1);
+        if (changed !== token) expect(keys.readReceiptToken(changed)).toBeNull();
+      }
+    }
+  });
+
+  it('is not any other text, of whatever length', () => {
+    const token = keys.receiptToken(some);
+    const wrong = [
+      '',
+      token.slice(0, -1),
+      token.slice(1),
+      `${token}=`,
+      `${token}A`,
+      ` ${token}`,
+      `${token}\n`,
+      token + token,
+      encodeURIComponent(`${token}/`),
+      Buffer.from(token, 'base64url').toString('base64'),
+      Buffer.from(token, 'base64url').toString('hex'),
+      'A'.repeat(72),
+      '_'.repeat(72),
+      'A'.repeat(1_000_000),
+    ];
+    for (const text of wrong.filter((each) => each !== token)) expect(keys.readReceiptToken(text)).toBeNull();
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.base64String(), fc.string({ minLength: 72, maxLength: 72 })), (text) => {
+        expect(keys.readReceiptToken(text)).toBeNull();
+      }),
+    );
+  });
+
+  it('of another key, or of any other use of this one, is worth nothing', () => {
+    expect(openKeys('secret key two').readReceiptToken(keys.receiptToken(some))).toBeNull();
+    const named = Buffer.from(keys.receiptToken(some), 'base64url').subarray(0, 36);
+    for (const hash of [
+      keys.inputHash(named.toString('base64url')),
+      keys.secretHash('receipt', named.toString('base64url')),
+    ]) {
+      const forged = Buffer.concat([named, Buffer.from(hash, 'base64url').subarray(0, 18)]).toString('base64url');
+      expect(forged).toHaveLength(72);
+      expect(keys.readReceiptToken(forged)).toBeNull();
+    }
+  });
+
+  it.each([
+    ['a notification', { ...some, notificationId: 'n-1' }],
+    ['a delivery', { ...some, deliveryId: some.deliveryId.slice(1) }],
+    [
+      'an id in capitals, which would come back in small letters',
+      { ...some, deliveryId: some.deliveryId.toUpperCase() },
+    ],
+    ['an id with a line below it', { ...some, deliveryId: `${some.deliveryId}\n` }],
+    ['attempt 0', { ...some, attempt: 0 }],
+    ['half an attempt', { ...some, attempt: 1.5 }],
+    ['no number', { ...some, attempt: NaN }],
+    ['an attempt beyond 32 bits', { ...some, attempt: 2 ** 32 }],
+  ])('is not made for %s', (_, named) => {
+    expect(() => keys.receiptToken(named)).toThrow(RangeError);
+  });
+});

@@ -3,8 +3,9 @@ import type { Draft } from './handle.ts';
 import { cancelReason } from './record-outcome.ts';
 import type { Metadata } from '../events/event.ts';
 import { deliveryMetadata } from '../events/metadata.ts';
-import type { DeliveryState, NotificationState } from '../events/notification.ts';
-import { hasEnded } from '../events/notification.ts';
+import type { DeliveryState } from '../events/delivery.ts';
+import type { NotificationState } from '../events/notification.ts';
+import { hasEnded } from '../events/delivery.ts';
 
 /**
  * What cancelling records: the cancellation, and the end of every delivery that no attempt is running for. A running

@@ -6,42 +6,66 @@ import { refuse, requireText } from './validation.ts';
 import type { ErrorCode } from '../errors.ts';
 import { DomainError } from '../errors.ts';
 import type { Channel, TemplateVersion } from '../events/event.ts';
+import { CHANNELS } from '../events/event.ts';
 import type { Content } from '../events/notifications.ts';
 import type { TemplateState } from '../events/templates.ts';
-import { addressOf, SENDABLE } from '../events/users.ts';
+import type { UserState } from '../events/users.ts';
+import { addressesOf } from '../events/users.ts';
 
 /** Content, data and all the rest of one request, as JSON; leaves room for metadata below the log's own limit. */
 const MAX_REQUEST_BYTES = 200 * 1024;
 const LATE_MS = 5 * 60_000;
 
-/** Refuses what cannot be done, cheapest rules first. Answers the template to pin, null for plain content. */
+export interface CheckedRequest {
+  /** The one to pin, null for plain content. */
+  readonly template: TemplateState | null;
+  /** As asked for; where none were, those that the template has words for, null for all. */
+  readonly channels: readonly Channel[] | null;
+}
+
+/** Refuses what cannot be done, cheapest rules first. */
 export async function checkRequest(
   context: CommandContext,
   tenant: string,
   input: RequestNotification,
   { now, budget }: { readonly now: number; readonly budget: RenderBudget },
-): Promise<TemplateState | null> {
-  checkForm(input);
+): Promise<CheckedRequest> {
+  checkForm(input, context.channels);
   checkSchedule(input, now);
-  const channels = await checkUser(context, tenant, input);
+  const user = await findUser(context, tenant, input);
   const template = await findTemplate(context, tenant, input);
-  if (template !== null) await checkTemplate(context, template, { channels, data: input.data ?? {}, budget });
-  return template;
+  const channels = input.channels ?? (template && channelsOf(template));
+  const wanted = context.channels.filter((channel) => channels?.includes(channel) ?? true);
+  refuse(
+    wanted.length === 0,
+    'CHANNEL_SWITCHED_OFF',
+    'there is no provider for the channels of the template',
+    'template',
+  );
+  const reachable = reachableOn(wanted, user, input);
+  if (template !== null)
+    await checkTemplate(context, template, { channels: reachable, data: input.data ?? {}, budget });
+  return { template, channels };
+}
+
+/** A variant without a channel is for every channel that has none of its own. */
+function channelsOf({ variants }: TemplateState): readonly Channel[] | null {
+  if (variants.some(({ channel }) => channel === null)) return null;
+  return CHANNELS.filter((channel) => variants.some((variant) => variant.channel === channel));
 }
 
 export function pinTemplate(template: TemplateState | null): TemplateVersion | null {
   return template === null ? null : { key: template.key, version: template.version };
 }
 
-function checkForm(input: RequestNotification): void {
+function checkForm(input: RequestNotification, available: readonly Channel[]): void {
   const { userId, channels, content, template, category, campaign } = input;
   requireText(userId, 'userId', 255);
   requireText(category, 'category', MAX_CATEGORY);
   if (campaign !== null) requireText(campaign, 'campaign', 200);
   refuse(channels?.length === 0, 'INVALID_INPUT', 'channels is empty; leave it out for every channel', 'channels');
-  const unsupported = channels?.find((channel) => !SENDABLE.includes(channel));
-  const only = `this version sends ${SENDABLE.join(', ')} only`;
-  refuse(unsupported !== undefined, 'NOT_YET_SUPPORTED', `${only}, not ${String(unsupported)}`, 'channels');
+  const off = channels?.find((channel) => !available.includes(channel));
+  refuse(off !== undefined, 'CHANNEL_SWITCHED_OFF', `there is no provider for ${String(off)}`, 'channels');
   const both = content !== null && template !== null;
   refuse(both, 'CONTENT_OR_TEMPLATE', 'content and template are both given', 'template');
   refuse(
@@ -86,17 +110,21 @@ function checkSchedule({ deliverAt, expiresAt }: RequestNotification, now: numbe
   refuse(never, 'INVALID_SCHEDULE', 'expiresAt is not after the time of delivery', 'expiresAt');
 }
 
-/** The channels that the request is going to be tried on. */
-async function checkUser(
-  { log }: CommandContext,
-  tenant: string,
-  { userId, channels }: RequestNotification,
-): Promise<readonly Channel[]> {
+async function findUser({ log }: CommandContext, tenant: string, { userId }: RequestNotification): Promise<UserState> {
   const { stream, fold } = userAggregate(tenant, userId);
   const user = fold(await log.read(stream));
   if (user === null) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'userId');
-  const reachable = (channels ?? SENDABLE).filter((channel) => addressOf(user, channel) !== null);
-  const missing = `user ${userId} has no address for ${(channels ?? SENDABLE).join(' or ')}`;
+  return user;
+}
+
+/** The channels that the request is going to be tried on. */
+function reachableOn(
+  wanted: readonly Channel[],
+  user: UserState,
+  { userId, channels }: RequestNotification,
+): readonly Channel[] {
+  const reachable = wanted.filter((channel) => addressesOf(user, channel).length > 0);
+  const missing = `user ${userId} has no address for ${wanted.join(' or ')}`;
   refuse(reachable.length === 0, 'USER_UNREACHABLE', missing, channels === null ? 'userId' : 'channels');
   return reachable;
 }

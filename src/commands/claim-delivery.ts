@@ -2,8 +2,9 @@ import type { Draft } from './handle.ts';
 import type { DeliveryPolicy } from './delivery-policy.ts';
 import { mayRetry } from './delivery-policy.ts';
 import { deliveryMetadata } from '../events/metadata.ts';
-import type { DeliveryState, NotificationState } from '../events/notification.ts';
-import { hasEnded } from '../events/notification.ts';
+import type { DeliveryState } from '../events/delivery.ts';
+import type { NotificationState } from '../events/notification.ts';
+import { hasEnded } from '../events/delivery.ts';
 import type { DeliveryEvent } from '../events/notifications.ts';
 
 /** One attempt that a job asks for. */
@@ -30,30 +31,31 @@ export type Claim =
   /** The log knows of no such delivery: the job is forged, or from another log. */
   | { readonly kind: 'foreign'; readonly drafts: readonly [] };
 
-interface Situation {
-  readonly state: NotificationState;
-  readonly delivery: DeliveryState;
+/** What a claim is decided by besides the record of the notification. */
+export interface ClaimContext {
   readonly policy: DeliveryPolicy;
   readonly now: number;
+  /** The user is no longer reached where the delivery goes. */
+  readonly isAddressGone: boolean;
+}
+
+interface Situation extends ClaimContext {
+  readonly state: NotificationState;
+  readonly delivery: DeliveryState;
 }
 
 /**
  * Decides on the record alone whether a job may become an attempt. Whoever appends the resulting DeliveryAttempted at
  * the version that was read has the claim; everybody else reads again and finds it running.
  */
-export function claimDelivery(
-  state: NotificationState | null,
-  request: ClaimRequest,
-  policy: DeliveryPolicy,
-  now: number,
-): Claim {
+export function claimDelivery(state: NotificationState | null, request: ClaimRequest, context: ClaimContext): Claim {
   const delivery = state?.deliveries.find(({ id }) => id === request.deliveryId);
   if (state?.tenant !== request.tenant || delivery === undefined) return { kind: 'foreign', drafts: [] };
   if (hasEnded(delivery) || delivery.status === 'HELD' || isStale(delivery, request.attempt)) return done([]);
-  const situation = { state, delivery, policy, now };
+  const situation = { ...context, state, delivery };
   const waitMs = waitFor(situation);
   if (waitMs > 0) return { kind: 'later', afterMs: waitMs, drafts: [] };
-  return delivery.claimUntil === null ? claimUnlessExpired(situation, []) : afterLostClaim(situation);
+  return delivery.claimUntil === null ? claimUnlessPast(situation, []) : afterLostClaim(situation);
 }
 
 /** An earlier attempt's job: its attempt was made and its outcome recorded. A claim without an outcome is still that job's. */
@@ -86,15 +88,20 @@ function afterLostClaim(situation: Situation): Claim {
     const dead = { type: 'DeliveryDeadLettered', data: { deliveryId, attempt, reason, raw: null } } as const;
     return done([doubt, draft(situation, dead)]);
   }
-  return claimUnlessExpired(situation, [doubt]);
+  return claimUnlessPast(situation, [doubt]);
 }
 
-function claimUnlessExpired(situation: Situation, before: readonly Draft[]): Claim {
-  const { state, delivery, policy, now } = situation;
+function claimUnlessPast(situation: Situation, before: readonly Draft[]): Claim {
+  const { state, delivery, policy, now, isAddressGone } = situation;
   const deliveryId = delivery.id;
   const { expiresAt } = state.request;
   if (expiresAt !== null && Date.parse(expiresAt) <= now) {
     return done([...before, draft(situation, { type: 'DeliveryExpired', data: { deliveryId, expiresAt } })]);
+  }
+  if (isAddressGone) {
+    const reason = delivery.channel === 'PUSH' ? 'DEVICE_GONE' : 'ADDRESS_GONE';
+    const suppressed = { type: 'DeliverySuppressed', data: { deliveryId, reason } } as const;
+    return done([...before, draft(situation, suppressed)]);
   }
   const attempt = delivery.attempts + 1;
   const claimUntil = now + policy.claimMs;

@@ -1,8 +1,9 @@
 import type { Channel, Lane } from '../events/event.ts';
 import type { ClientState, Scope } from '../events/clients.ts';
-import type { DeliveryState, NotificationState } from '../events/notification.ts';
-import type { Content } from '../events/notifications.ts';
-import type { Preference, UserState } from '../events/users.ts';
+import type { DeliveryState } from '../events/delivery.ts';
+import type { NotificationState } from '../events/notification.ts';
+import type { Content, Platform } from '../events/notifications.ts';
+import type { Device, Preference, UserState } from '../events/users.ts';
 import type { DomainError } from '../errors.ts';
 
 /** Who asks: from the credentials, never from an argument. */
@@ -21,6 +22,10 @@ export interface Caller {
 export interface Commands {
   registerUser(caller: Caller, input: RegisterUser): Promise<UserState>;
   setPreference(caller: Caller, input: SetPreference): Promise<UserState>;
+  /** Takes the device away from whoever had its id or its token. */
+  registerDevice(caller: Caller, input: RegisterDevice): Promise<Device>;
+  /** Whether there was such a device. */
+  removeDevice(caller: Caller, id: string): Promise<boolean>;
   publishTemplate(caller: Caller, input: PublishTemplate): Promise<PublishedTemplate>;
   requestNotification(caller: Caller, input: RequestNotification): Promise<Requested>;
   /** One result an item, in order; an item that is refused fails alone. @throws DomainError TOO_MANY_ITEMS over 1,000. */
@@ -55,6 +60,14 @@ export interface RegisterUser {
 
 export interface SetPreference extends Preference {
   readonly userId: string;
+}
+
+export interface RegisterDevice {
+  readonly userId: string;
+  /** Null: derived from the token. */
+  readonly deviceId: string | null;
+  readonly platform: Platform;
+  readonly token: string;
 }
 
 export interface PublishTemplate {

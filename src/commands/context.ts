@@ -14,6 +14,10 @@ export interface CommandContext {
   readonly ids: Ids;
   readonly keys: Keys;
   readonly templates: TemplateEngine;
+  /** Channels that there is a provider for. */
+  readonly channels: readonly Channel[];
+  /** Whether a text can be a phone number in E.164 form at all. */
+  readonly isPhoneNumber: (text: string) => boolean;
   /** A fault of ours that only one part of an answer shows: for the log. */
   readonly reportFault: (error: unknown, correlationId: string) => void;
 }
@@ -26,6 +30,22 @@ export interface Keys {
   /** Compares in constant time. */
   readonly sameHash: (a: string, b: string) => boolean;
   readonly newCredentials: () => { readonly appKey: string; readonly appSecret: string };
+  /**
+   * Names an attempt in the address that its receipts go to, so that nobody else can: 72 characters of the alphabet of
+   * base64url, the same for the same attempt.
+   * @throws RangeError when an id is not a UUID in lower case, or the attempt not an integer from 1 to 2^32 - 1.
+   */
+  readonly receiptToken: (attempt: AttemptRef) => string;
+  /** The attempt that a token names; null for every text that `receiptToken` never answered. */
+  readonly readReceiptToken: (token: string) => AttemptRef | null;
+}
+
+/** One attempt at one delivery. */
+export interface AttemptRef {
+  readonly notificationId: string;
+  readonly deliveryId: string;
+  /** Counted from 1. */
+  readonly attempt: number;
 }
 
 /** What a decision asks of the template language. */

@@ -3,6 +3,7 @@ import { authenticate, registerClient, revokeClient, rotateClientSecret } from '
 import type { Caller, Cancelled, Commands, NotificationView, Queries } from './commands.ts';
 import type { CommandContext } from './context.ts';
 import { requestMetadata } from './context.ts';
+import { registerDevice, removeDevice } from './devices.ts';
 import { handle } from './handle.ts';
 import { notificationView } from './notification-view.ts';
 import { requestNotification, requestNotifications } from './request-notification.ts';
@@ -17,6 +18,8 @@ export function createCommands(context: CommandContext): Commands {
   return {
     registerUser: (caller, input) => registerUser(context, caller, input),
     setPreference: (caller, input) => setPreference(context, caller, input),
+    registerDevice: (caller, input) => registerDevice(context, caller, input),
+    removeDevice: (caller, id) => removeDevice(context, caller, id),
     publishTemplate: (caller, input) => publishTemplate(context, caller, input),
     requestNotification: (caller, input) => requestNotification(context, caller, input),
     requestNotifications: (caller, inputs) => requestNotifications(context, caller, inputs),

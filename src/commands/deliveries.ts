@@ -2,15 +2,20 @@ import type { Claim, ClaimRequest } from './claim-delivery.ts';
 import { claimDelivery } from './claim-delivery.ts';
 import type { CommandContext } from './context.ts';
 import type { DeliveryPolicy } from './delivery-policy.ts';
+import { deactivateDevice } from './devices.ts';
+import { isReachedAt } from './holders.ts';
 import type { Draft } from './handle.ts';
 import { handle } from './handle.ts';
 import type { AttemptMade } from './record-outcome.ts';
 import { recordOutcome } from './record-outcome.ts';
 import { DomainError } from '../errors.ts';
+import { decode } from '../events/codec.ts';
 import { foldNotification } from '../events/fold.ts';
+import { metadata } from '../events/metadata.ts';
 import type { NotificationState } from '../events/notification.ts';
 import type { Outcome } from '../events/outcome.ts';
 import { streamOf } from '../ids.ts';
+import type { RecordedEvent } from '../ports/event-log/event-log.ts';
 
 type DeliveryContext = Pick<CommandContext, 'log' | 'now' | 'ids'>;
 
@@ -58,11 +63,30 @@ function laterWhenUnavailable(error: unknown): ClaimResult {
 async function claim(context: DeliveryContext, request: ClaimRequest, policy: DeliveryPolicy): Promise<ClaimResult> {
   let decided: Claim = { kind: 'foreign', drafts: [] };
   const aggregate = { stream: streamOf.notification(request.notificationId), fold: foldNotification };
-  const { state } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (current) => {
-    decided = claimDelivery(current, request, policy, context.now());
+  const { state } = await handle({ log: context.log, newId: context.ids.random }, aggregate, async (current) => {
+    const at = { policy, now: context.now() };
+    decided = claimDelivery(current, request, { ...at, isAddressGone: false });
+    // Asked only where the answer counts: it reads other streams.
+    if (decided.kind === 'claimed' && (await isAddressGone(context, current, request.deliveryId)))
+      decided = claimDelivery(current, request, { ...at, isAddressGone: true });
     return decided.drafts;
   });
   return resultOf(decided, state);
+}
+
+/**
+ * The number may have been removed, the token may be somebody else's, the user may have signed out of the app: nothing more
+ * is sent there then, though it was decided to.
+ */
+async function isAddressGone(
+  { log }: DeliveryContext,
+  state: NotificationState | null,
+  deliveryId: string,
+): Promise<boolean> {
+  const delivery = state?.deliveries.find(({ id }) => id === deliveryId);
+  if (state === null || !delivery?.address) return false;
+  const { channel, address } = delivery;
+  return !(await isReachedAt(log, { tenant: state.tenant, userId: state.request.userId }, { channel, address }));
 }
 
 function resultOf(decided: Claim, state: NotificationState | null): ClaimResult {
@@ -73,7 +97,10 @@ function resultOf(decided: Claim, state: NotificationState | null): ClaimResult 
   return { kind: 'claimed', attempt, claimUntil, notification: state };
 }
 
-/** Records what became of an attempt, deciding again whenever somebody else was quicker. */
+/**
+ * Records what became of an attempt, deciding again whenever somebody else was quicker. A dead token is acted on after
+ * that: a crash in between costs one more push to it, of which the provider says the same.
+ */
 async function record(
   context: DeliveryContext,
   notificationId: string,
@@ -84,7 +111,29 @@ async function record(
   const { appended } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (state) =>
     recordOutcome(state, made, policy, context.now()),
   );
+  if (made.outcome.kind === 'rejected' && made.outcome.reason === 'DEVICE_UNREGISTERED') {
+    await deactivate(context, await context.log.read(aggregate.stream), made);
+  }
   return { deadLettered: appended.some(({ type }) => type === 'DeliveryDeadLettered') };
+}
+
+/** The device that the attempt was made to, by the token that the attempt was made with. */
+async function deactivate(
+  { log, ids, now }: DeliveryContext,
+  events: readonly RecordedEvent[],
+  { deliveryId, attempt }: AttemptMade,
+): Promise<void> {
+  const state = foldNotification(events);
+  const delivery = state?.deliveries.find(({ id, channel }) => id === deliveryId && channel === 'PUSH');
+  const claim = events.find((event) => {
+    const { type, data } = decode(event);
+    return type === 'DeliveryAttempted' && data.deliveryId === deliveryId && data.attempt === attempt;
+  });
+  if (state === null || !delivery?.address || claim === undefined) return;
+  const { tenant, correlationId, request } = state;
+  const stamp = metadata({ tenant, correlationId, causationId: claim.id }, now());
+  const dead = { userId: request.userId, token: delivery.address, claimedAt: claim.position };
+  await deactivateDevice({ log, newId: ids.random, tenant, metadata: stamp }, dead);
 }
 
 function isDeadLettered(drafts: readonly Draft[]): boolean {

@@ -38,12 +38,12 @@ const ATTEMPTS = 100;
 export async function handle<S>(
   { log, newId }: { readonly log: EventLog; readonly newId: () => string },
   { stream, fold }: Aggregate<S>,
-  decide: (state: S | null) => readonly Draft[],
+  decide: (state: S | null) => readonly Draft[] | Promise<readonly Draft[]>,
 ): Promise<Handled<S>> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const past = await log.read(stream);
     const state = fold(past);
-    const appended = decide(state).map(({ event, metadata }) => ({ id: newId(), ...event, metadata }));
+    const appended = (await decide(state)).map(({ event, metadata }) => ({ id: newId(), ...event, metadata }));
     if (appended.length === 0) {
       return { state, version: past.at(-1)?.version ?? 0, position: past.at(-1)?.position ?? null, appended };
     }

@@ -2,8 +2,9 @@ import type { DeliveryPolicy } from './delivery-policy.ts';
 import { mayRetry, retryDelayMs } from './delivery-policy.ts';
 import type { Draft } from './handle.ts';
 import { deliveryMetadata } from '../events/metadata.ts';
-import type { DeliveryState, NotificationState } from '../events/notification.ts';
-import { hasEnded } from '../events/notification.ts';
+import type { DeliveryState } from '../events/delivery.ts';
+import type { NotificationState } from '../events/notification.ts';
+import { hasEnded } from '../events/delivery.ts';
 import type { CancelReason, DeliveryEvent } from '../events/notifications.ts';
 import type { Outcome, RetryReason, UnknownReason } from '../events/outcome.ts';
 import { isOurs } from '../events/outcome.ts';
@@ -44,10 +45,13 @@ function decide(situation: Situation): readonly DeliveryEvent[] {
   const { delivery, made } = situation;
   const { outcome, deliveryId, attempt, provider } = made;
   if (outcome.kind === 'sent') {
-    if (delivery.accepted.includes(attempt)) return [];
-    const { providerMessageId, raw } = outcome;
-    return [{ type: 'DeliverySent', data: { deliveryId, attempt, provider, providerMessageId, raw } }];
+    if (delivery.sent.includes(attempt)) return [];
+    const { providerMessageId, raw, sms } = outcome;
+    const data = { deliveryId, attempt, provider, providerMessageId, raw, ...(sms !== undefined && { sms }) };
+    return [{ type: 'DeliverySent', data }];
   }
+  // A receipt for an earlier attempt has ended the delivery meanwhile: this one may be a duplicate all the same.
+  if (outcome.kind === 'unknown' && isNewDoubt(delivery, attempt)) return [unknown(situation, outcome, null)];
   if (hasEnded(delivery) || delivery.status === 'HELD' || delivery.attempts !== attempt || delivery.claimUntil === null)
     return [];
   switch (outcome.kind) {
@@ -56,8 +60,19 @@ function decide(situation: Situation): readonly DeliveryEvent[] {
     case 'retry':
       return [afterFailure(situation, outcome)];
     case 'unknown':
-      return afterDoubt(situation, outcome.reason, outcome.raw);
+      return afterDoubt(situation, outcome);
   }
+}
+
+function isNewDoubt({ accepted, doubtful, attempts }: DeliveryState, attempt: number): boolean {
+  return accepted.length > 0 && attempt === attempts && !accepted.includes(attempt) && !doubtful.includes(attempt);
+}
+
+type Unknown = Outcome & { readonly kind: 'unknown' };
+
+function unknown({ made }: Situation, { reason, raw }: Unknown, retryAt: string | null): DeliveryEvent {
+  const { deliveryId, attempt } = made;
+  return { type: 'DeliveryOutcomeUnknown', data: { deliveryId, attempt, reason, raw, retryAt } };
 }
 
 function afterFailure(situation: Situation, outcome: Outcome & { readonly kind: 'retry' }): DeliveryEvent {
@@ -69,19 +84,17 @@ function afterFailure(situation: Situation, outcome: Outcome & { readonly kind: 
   return { type: 'DeliveryRetryScheduled', data: { deliveryId, attempt, reason, raw, retryAt } };
 }
 
-function afterDoubt(situation: Situation, reason: UnknownReason, raw: string | null): readonly DeliveryEvent[] {
-  const { deliveryId, attempt } = situation.made;
-  const unknown = (retryAt: string | null): DeliveryEvent => ({
-    type: 'DeliveryOutcomeUnknown',
-    data: { deliveryId, attempt, reason, raw, retryAt },
-  });
+function afterDoubt(situation: Situation, outcome: Unknown): readonly DeliveryEvent[] {
+  const { reason, raw, afterMs = null } = outcome;
   const inDoubt = { ...situation, delivery: { ...situation.delivery, inDoubt: true } };
   if (!situation.state.cancelled && situation.policy.doubt === 'HOLD') {
-    return [unknown(null), { type: 'DeliveryHeld', data: { deliveryId, reason } }];
+    const { deliveryId } = situation.made;
+    return [unknown(situation, outcome, null), { type: 'DeliveryHeld', data: { deliveryId, reason } }];
   }
-  const ending = endingInstead(inDoubt, reason, raw, null);
-  if (ending !== null) return [unknown(null), ending];
-  return [unknown(new Date(nextDue(situation, reason, null)).toISOString())];
+  const ending = endingInstead(inDoubt, reason, raw, afterMs);
+  if (ending !== null) return [unknown(situation, outcome, null), ending];
+  const retryAt = new Date(nextDue(situation, reason, afterMs)).toISOString();
+  return [unknown(situation, outcome, retryAt)];
 }
 
 /** What ends the delivery instead of another attempt: its cancellation, its expiry, or the end of the schedule; null when none does. */

@@ -93,8 +93,8 @@ async function accept(
   { id, inputHash }: Accepted,
 ): Promise<Requested> {
   const now = context.now();
-  const template = await checkRequest(context, caller.tenant, input, { now, budget });
-  const data = toEvent(input, pinTemplate(template), inputHash, now);
+  const { template, channels } = await checkRequest(context, caller.tenant, input, { now, budget });
+  const data = toEvent({ ...input, channels }, pinTemplate(template), inputHash, now);
   const event = newEvent(context, caller, { id, data, now });
   const stream = streamOf.notification(id);
   const appended = await appendUnlessConflict(context.log, stream, [event], 0);

@@ -3,7 +3,7 @@ import type { CommandContext } from './context.ts';
 import { requestMetadata } from './context.ts';
 import type { Aggregate } from './handle.ts';
 import { handle } from './handle.ts';
-import { isLocale, isPhoneNumber, isTimeZone, refuse, requireText } from './validation.ts';
+import { isLocale, isTimeZone, refuse, requireText } from './validation.ts';
 import { DomainError } from '../errors.ts';
 import { isEmailAddress } from '../events/address.ts';
 import { foldUser } from '../events/fold.ts';
@@ -12,7 +12,7 @@ import { evolveUser } from '../events/users.ts';
 import { streamOf } from '../ids.ts';
 
 export async function registerUser(context: CommandContext, caller: Caller, input: RegisterUser): Promise<UserState> {
-  checkContact(input);
+  checkContact(input, context.isPhoneNumber);
   return change(context, caller, input.id, (state) => contactEvents(state, input));
 }
 
@@ -73,11 +73,17 @@ function contactOf({ email, phone, locale, timeZone }: RegisterUser): Partial<Co
   };
 }
 
-function checkContact({ id, email, phone, locale, timeZone }: RegisterUser): void {
+const PHONE_FORM =
+  'phone is no phone number in E.164 form: a plus sign, country code and number, digits only, for example +12025550123';
+
+function checkContact(
+  { id, email, phone, locale, timeZone }: RegisterUser,
+  isPhoneNumber: CommandContext['isPhoneNumber'],
+): void {
   requireText(id, 'id', 255);
   const bad = <T>(value: T | null | undefined, good: (value: T) => boolean): boolean => value != null && !good(value);
   refuse(bad(email, isEmailAddress), 'INVALID_EMAIL', 'email is not exactly one plain e-mail address', 'email');
-  refuse(bad(phone, isPhoneNumber), 'INVALID_PHONE', 'phone is not in E.164 form, for example +12025550123', 'phone');
+  refuse(bad(phone, isPhoneNumber), 'INVALID_PHONE', PHONE_FORM, 'phone');
   refuse(bad(locale, isLocale), 'INVALID_INPUT', 'locale is not a BCP 47 language tag, for example pt-BR', 'locale');
   refuse(
     bad(timeZone, isTimeZone),

@@ -17,11 +17,6 @@ export function hasControlCharacter(value: string): boolean {
   return /[\p{Cc}\p{Surrogate}]/u.test(value);
 }
 
-/** E.164: a plus sign and up to fifteen digits, the first not zero. */
-export function isPhoneNumber(value: string): boolean {
-  return /^\+[1-9]\d{5,14}$/.test(value);
-}
-
 /** A language tag may go on for ever by its extensions. */
 const MAX_LOCALE = 100;
 

@@ -5,6 +5,8 @@ import type { Metadata } from './event.ts';
 import type { NotificationState } from './notification.ts';
 import { evolveNotification } from './notification.ts';
 import type { NotificationEvent } from './notifications.ts';
+import type { ReceiptEvent, ReceiptState } from './receipts.ts';
+import { evolveReceipt } from './receipts.ts';
 import type { TemplateState } from './templates.ts';
 import { evolveTemplate } from './templates.ts';
 import type { UserEvent, UserState } from './users.ts';
@@ -33,6 +35,15 @@ export function foldUser(events: readonly Stored[]): UserState | null {
   );
 }
 
+/** The ids of all users noted, in order; null when there is no such stream. */
+export function foldHolders(events: readonly Stored[]): readonly string[] | null {
+  const users = events.flatMap((stored) => {
+    const { type, data } = decode(stored);
+    return type === 'HolderNoted' ? [data.userId] : [];
+  });
+  return events.length === 0 ? null : users;
+}
+
 export function foldTemplate(events: readonly Stored[]): TemplateState | null {
   return events.reduce<TemplateState | null>(
     (state, stored) => evolveTemplate(state, decode(stored), stored.metadata.tenant),
@@ -43,6 +54,13 @@ export function foldTemplate(events: readonly Stored[]): TemplateState | null {
 export function foldClient(events: readonly Stored[]): ClientState | null {
   return events.reduce<ClientState | null>(
     (state, stored) => evolveClient(state, decode(stored) as ClientEvent, stored.metadata.tenant),
+    null,
+  );
+}
+
+export function foldReceipt(events: readonly Stored[]): ReceiptState | null {
+  return events.reduce<ReceiptState | null>(
+    (state, stored) => evolveReceipt(state, decode(stored) as ReceiptEvent, stored),
     null,
   );
 }

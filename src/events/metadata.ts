@@ -1,6 +1,7 @@
 import type { DeliveryContext, Metadata, NotificationContext } from './event.ts';
 import { SCHEMA_VERSION } from './event.ts';
-import type { DeliveryState, NotificationState } from './notification.ts';
+import type { DeliveryState } from './delivery.ts';
+import type { NotificationState } from './notification.ts';
 
 export interface Origin {
   readonly tenant: string;

@@ -1,5 +1,5 @@
 import type { Channel, DomainEvent, Lane, TemplateVersion } from './event.ts';
-import type { RejectReason, RetryReason, UnknownReason } from './outcome.ts';
+import type { BounceReason, RejectReason, RetryReason, SmsParts, UnknownReason } from './outcome.ts';
 
 /** Everything that can happen to a notification, all in its one stream. */
 export type NotificationEvent =
@@ -18,7 +18,10 @@ export type DeliveryEvent =
   | DomainEvent<'DeliveryRejected', DeliveryEnded & { readonly reason: RejectReason }>
   | DomainEvent<'DeliveryExpired', DeliveryRef & { readonly expiresAt: string }>
   | DomainEvent<'DeliveryCancelled', DeliveryRef & { readonly reason: CancelReason }>
-  | DomainEvent<'DeliveryDeadLettered', DeliveryEnded & { readonly reason: RetryReason | UnknownReason }>;
+  | DomainEvent<'DeliverySuppressed', DeliveryRef & { readonly reason: SuppressReason }>
+  | DomainEvent<'DeliveryDeadLettered', DeliveryEnded & { readonly reason: RetryReason | UnknownReason }>
+  | DomainEvent<'DeliveryDelivered', DeliverySent>
+  | DomainEvent<'DeliveryBounced', DeliverySent & { readonly reason: BounceReason }>;
 
 export interface Content {
   readonly title: string | null;
@@ -70,9 +73,18 @@ export interface Decision {
 export const PLATFORMS = ['IOS', 'ANDROID', 'WEB'] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
-export const DECISION_REASONS = ['DELIVERABLE', 'NO_ADDRESS', 'CHANNEL_OPTED_OUT', 'CATEGORY_OPTED_OUT'] as const;
+export const DECISION_REASONS = [
+  'DELIVERABLE',
+  'NO_ADDRESS',
+  /** The user has devices, and every one of their tokens is dead. */
+  'NO_ACTIVE_DEVICE',
+  /** This service has no provider for the channel. */
+  'CHANNEL_SWITCHED_OFF',
+  'CHANNEL_OPTED_OUT',
+  'CATEGORY_OPTED_OUT',
+] as const;
 export type DecisionReason = (typeof DECISION_REASONS)[number];
-export type DecisionRule = 'reachability' | 'channel-preference' | 'category-preference' | 'default';
+export type DecisionRule = 'provider' | 'reachability' | 'channel-preference' | 'category-preference' | 'default';
 
 export interface DeliveryRef {
   readonly deliveryId: string;
@@ -89,10 +101,13 @@ export interface DeliveryAttempted extends DeliveryRef {
   readonly claimUntil: string;
 }
 
-/** Accepted by the provider. */
+/** What the provider said of one message that it accepted. */
 export interface DeliverySent extends DeliveryEnded {
   readonly provider: string;
   readonly providerMessageId: string | null;
+  readonly sms?: SmsParts;
+  /** A receipt said so, and not the answer to the attempt. */
+  readonly byReceipt?: true;
 }
 
 /** Certainly not accepted; attempt + 1 is due at `retryAt`. */
@@ -110,3 +125,10 @@ export interface DeliveryOutcomeUnknown extends DeliveryEnded {
 /** ATTEMPT_IN_DOUBT: an earlier attempt may have reached the provider; no further one will be made. */
 export const CANCEL_REASONS = ['REQUESTED', 'ATTEMPT_IN_DOUBT'] as const;
 export type CancelReason = (typeof CANCEL_REASONS)[number];
+
+/**
+ * Since the routing: DEVICE_GONE, the user's device was removed, moved to another user, got another token, or its token
+ * died. ADDRESS_GONE, the user has another e-mail address or phone number, or none.
+ */
+export const SUPPRESS_REASONS = ['DEVICE_GONE', 'ADDRESS_GONE'] as const;
+export type SuppressReason = (typeof SUPPRESS_REASONS)[number];

@@ -45,14 +45,20 @@ export function foldDispatch(event: RecordedEvent, changes: Changes): void {
       if (decoded.data.retryAt !== null) schedule(decoded.data, decoded.data.retryAt, changes);
       return;
     case 'DeliverySent':
+    case 'DeliveryDelivered':
+    case 'DeliveryBounced':
+      revive(changes, decoded.data.deliveryId);
+      forget(changes, decoded.data.deliveryId);
+      return;
     case 'DeliveryHeld':
     case 'DeliveryRejected':
     case 'DeliveryExpired':
     case 'DeliveryCancelled':
+    case 'DeliverySuppressed':
       forget(changes, decoded.data.deliveryId);
       return;
     case 'DeliveryDeadLettered':
-      countDead(changes, decoded.data.deliveryId);
+      bury(changes, decoded.data.deliveryId);
       forget(changes, decoded.data.deliveryId);
       return;
     default:
@@ -89,11 +95,24 @@ function schedule(
   put(changes, { ...entry, attempt: attempt + 1, due: Date.parse(due), fedAt: null, session: null, refeeds: 0 });
 }
 
-function countDead(changes: Changes, deliveryId: string): void {
+function bury(changes: Changes, deliveryId: string): void {
   const entry = read(changes, deliveryId);
   if (entry === null) return;
-  const key = ['dead', entry.queue] as const;
-  changes.put(key, Number(changes.get(key) ?? 0) + 1);
+  changes.put(['dead', entry.queue, deliveryId], true);
+  changes.put(['grave', deliveryId], entry.queue);
+}
+
+/** A receipt tells that the provider had accepted it after all. */
+function revive(changes: Changes, deliveryId: string): void {
+  const queue = changes.get(['grave', deliveryId]);
+  if (typeof queue !== 'string') return;
+  changes.del(['dead', queue, deliveryId]);
+  changes.del(['grave', deliveryId]);
+}
+
+/** Deliveries that stand as dead letters. */
+export function deadEntries(state: State, queue: QueueName): number {
+  return state.count(['dead', queue]);
 }
 
 function forget(changes: Changes, deliveryId: string): void {

@@ -25,12 +25,15 @@ const TYPES = [
   'NotificationRouted',
   'DeliveryAttempted',
   'DeliverySent',
+  'DeliveryDelivered',
+  'DeliveryBounced',
   'DeliveryRetryScheduled',
   'DeliveryOutcomeUnknown',
   'DeliveryHeld',
   'DeliveryRejected',
   'DeliveryExpired',
   'DeliveryCancelled',
+  'DeliverySuppressed',
   'DeliveryDeadLettered',
 ] as const;
 

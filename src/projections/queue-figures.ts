@@ -1,10 +1,10 @@
 import type { Broker, QueueDepth, QueueName } from '../ports/broker/broker.ts';
 import type { State } from '../ports/state/state.ts';
-import { oldestDue } from './dispatch-index.ts';
+import { deadEntries, oldestDue } from './dispatch-index.ts';
 
 /**
  * What waits for a queue, wherever it waits: in the queue, or in the index because the queue is full, because its time
- * has not come, or because its claim has not run out. `dead` counts for as long as the state is kept.
+ * has not come, or because its claim has not run out. `dead` are the dead letters.
  */
 export async function queueFigures(
   { state, broker, now }: { readonly state: State; readonly broker: Broker; readonly now: () => number },
@@ -21,7 +21,7 @@ export async function queueFigures(
   return {
     depth: inQueue.depth + unpublished,
     retrying: inQueue.retrying + Math.max(0, later - inHand),
-    dead: Number(state.get(['dead', queue]) ?? 0),
+    dead: deadEntries(state, queue),
     oldestSeconds: oldest === null || oldest > time ? null : (time - oldest) / 1_000,
   };
 }

@@ -1,7 +1,7 @@
 import type { Changes } from './changes.ts';
 import { decode } from '../events/codec.ts';
 import type { Channel, NotificationContext } from '../events/event.ts';
-import type { UserEvent, UserState } from '../events/users.ts';
+import type { Device, UserEvent, UserState } from '../events/users.ts';
 import { evolveUser } from '../events/users.ts';
 import { streamOf } from '../ids.ts';
 import type { RecordedEvent } from '../ports/event-log/event-log.ts';
@@ -31,6 +31,9 @@ export const ROUTE_TYPES = [
   'UserRegistered',
   'ContactChanged',
   'PreferenceSet',
+  'DeviceRegistered',
+  'DeviceRemoved',
+  'DeviceDeactivated',
 ] as const;
 
 /** Folds one event; answers the notification whose routing is settled by it. */
@@ -51,6 +54,9 @@ export function foldRoute(event: RecordedEvent, changes: Changes): string | null
     case 'UserRegistered':
     case 'ContactChanged':
     case 'PreferenceSet':
+    case 'DeviceRegistered':
+    case 'DeviceRemoved':
+    case 'DeviceDeactivated':
       foldUser(event, decoded, changes);
       return null;
     default:
@@ -77,10 +83,60 @@ function settle({ metadata: { notification } }: RecordedEvent, changes: Changes)
 }
 
 function foldUser(event: RecordedEvent, decoded: UserEvent, changes: Changes): void {
-  const key = ['user', event.stream] as const;
-  const before = (changes.get(key) as UserState | undefined) ?? null;
+  const before = stateOf(changes, event.stream);
   const after = evolveUser(before, decoded, event.metadata.tenant);
-  if (after !== null) changes.put(key, after);
+  if (after !== null) putUser(changes, event.stream, { before, after });
+}
+
+function stateOf(changes: Changes, stream: string): UserState | null {
+  return (changes.get(['user', stream]) as UserState | undefined) ?? null;
+}
+
+/** Who has a device id or a push token: the stream of the user. */
+type HolderKey = readonly [kind: 'device' | 'token', stream: string];
+
+/**
+ * Whoever registered a device id or a token last, in log order, has it from that event on: the former holder loses it
+ * here at once. The removal in the former holder's own stream comes later, or never if that command crashed, and nothing
+ * may go to the former holder meanwhile.
+ */
+function putUser(
+  changes: Changes,
+  stream: string,
+  { before, after }: { readonly before: UserState | null; readonly after: UserState },
+): void {
+  changes.put(['user', stream], after);
+  if (before?.devices === after.devices) return;
+  const had = holderKeys(before);
+  const has = holderKeys(after);
+  for (const [name, key] of had) if (!has.has(name)) changes.del(key);
+  for (const [name, key] of has) {
+    if (had.has(name)) continue;
+    takeFrom(changes, changes.get(key) as string | undefined, name);
+    changes.put(key, stream);
+  }
+}
+
+function takeFrom(changes: Changes, former: string | undefined, name: string): void {
+  const before = former === undefined ? null : stateOf(changes, former);
+  if (former === undefined || before === null) return;
+  const devices = before.devices.filter(
+    (device) => !keysOf(before.tenant, device).some(([, stream]) => stream === name),
+  );
+  putUser(changes, former, { before, after: { ...before, devices } });
+}
+
+/** By the name of their stream. */
+function holderKeys(user: UserState | null): ReadonlyMap<string, HolderKey> {
+  const keys = user?.devices.flatMap((device) => keysOf(user.tenant, device)) ?? [];
+  return new Map(keys.map((key) => [key[1], key]));
+}
+
+function keysOf(tenant: string, { id, token }: Device): readonly HolderKey[] {
+  return [
+    ['device', streamOf.device(tenant, id)],
+    ['token', streamOf.token(tenant, token)],
+  ];
 }
 
 /** Requests whose time has come, transactional ones first, then by time; at most `limit` a lane. */

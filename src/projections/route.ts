@@ -3,7 +3,7 @@ import { duePending, foldRoute, nextPending, ROUTE_TYPES, userOf, type Pending }
 import type { ProjectionStatus } from './run.ts';
 import { exclusive, runProjection } from './run.ts';
 import { wakeAt } from './wake.ts';
-import type { Metadata } from '../events/event.ts';
+import type { Channel, Metadata } from '../events/event.ts';
 import { metadata } from '../events/metadata.ts';
 import type { Decision } from '../events/notifications.ts';
 import type { Ids } from '../ids.ts';
@@ -20,6 +20,8 @@ export interface RouteOptions {
   readonly logger: Log;
   readonly ids: Ids;
   readonly now: () => number;
+  /** Channels that there is a provider for. */
+  readonly channels: readonly Channel[];
 }
 
 /** Routings under way at once: enough to fill a group commit. */
@@ -107,10 +109,11 @@ function faultReporter({ logger, now }: RouteOptions): (notification: string, er
 }
 
 /** What is recorded for one request: its decisions, and at once the expiry of what came too late. */
-function routing({ state, ids, now }: RouteOptions, pending: Pending): readonly NewEvent[] {
+function routing({ state, ids, now, channels: available }: RouteOptions, pending: Pending): readonly NewEvent[] {
   const { context, tenant, correlationId, eventId, channels, expiresAt } = pending;
   const user = userOf(state, tenant, context.userId);
-  const decisions = decideRouting({ notificationId: context.id, channels, category: context.category }, user);
+  const input = { notificationId: context.id, channels, category: context.category, available };
+  const decisions = decideRouting(input, user);
   const at = now();
   const origin = { tenant, correlationId, causationId: eventId };
   const stamp: Metadata = { ...metadata(origin, at), notification: context };

@@ -52,6 +52,8 @@ export function exclusive(): Exclusive {
 
 const CHECKPOINT = ['checkpoint'] as const;
 const FOLD_TRIES = 3;
+/** A batch in which nothing matched moves the checkpoint at most so often: each commit is flushed to the disk. */
+const IDLE_COMMIT_MS = 5_000;
 
 /** What one run of a projection keeps in memory. */
 interface Run {
@@ -60,6 +62,10 @@ interface Run {
   readonly stopping: AbortSignal;
   live: boolean;
   parked: number;
+  /** Everything up to here is folded; the checkpoint in the state may lie a little before, never beyond. */
+  position: Position;
+  /** When the checkpoint was last committed, on the monotonic clock; milliseconds. */
+  committedAt: number;
   /** Batches handled; tells the watchdog whether anything moved. */
   handled: number;
   busy: boolean;
@@ -67,16 +73,26 @@ interface Run {
 
 /**
  * Follows the log from the state's own checkpoint, which is committed together with what was folded: after a crash it
- * goes on exactly there. Never gives up: a subscription that fails, ends or stalls is opened again from the checkpoint,
- * a failing commit is repeated. An event that cannot be folded three times in a row is parked, reported and passed.
+ * goes on there; batches in which nothing matched move the checkpoint only now and then. Never gives up: a subscription that
+ * fails, ends or stalls is opened again where it was, a failing commit is repeated. An event that cannot be folded three times in a row is parked, reported and passed.
  */
 export function runProjection(projection: Projection, options: RunOptions): Started<() => ProjectionStatus> {
   const stopping = new AbortController();
   const parked = projection.state.list(['parked'], { limit: Infinity }).length;
-  const run: Run = { projection, options, stopping: stopping.signal, live: false, parked, handled: 0, busy: false };
+  const run: Run = {
+    projection,
+    options,
+    stopping: stopping.signal,
+    live: false,
+    parked,
+    position: checkpointOf(projection),
+    committedAt: -Infinity,
+    handled: 0,
+    busy: false,
+  };
   const ended = follow(run);
   return {
-    value: () => ({ name: projection.name, position: checkpointOf(projection), live: run.live, parked: run.parked }),
+    value: () => ({ name: projection.name, position: run.position, live: run.live, parked: run.parked }),
     stop: async () => {
       stopping.abort();
       await ended;
@@ -102,7 +118,7 @@ async function followOnce(run: Run): Promise<void> {
   const watch = setInterval(() => void restartWhenStalled(run, attempt), options.stallMs ?? 30_000);
   try {
     const signal = AbortSignal.any([stopping, attempt.signal]);
-    const batches = options.log.subscribe(checkpointOf(projection), projection.filter, signal);
+    const batches = options.log.subscribe(run.position, projection.filter, signal);
     for await (const batch of batches) await apply(run, batch);
   } finally {
     clearInterval(watch);
@@ -120,7 +136,7 @@ async function restartWhenStalled(run: Run, attempt: AbortController): Promise<v
   try {
     const head = await options.log.head();
     await pause(run);
-    const stalled = !run.busy && run.handled === before && checkpointOf(projection) < head;
+    const stalled = !run.busy && run.handled === before && run.position < head;
     if (!stalled || attempt.signal.aborted || run.stopping.aborted) return;
     options.logger.error(
       { projection: projection.name },
@@ -137,10 +153,8 @@ async function apply(run: Run, batch: EventBatch): Promise<void> {
   run.busy = true;
   try {
     await options.exclusive(async () => {
-      const changes = changesTo(projection.state);
-      for (const event of batch.events) foldOrPark(run, event, changes);
-      changes.put(CHECKPOINT, batch.position);
-      await commitSurely(run, changes);
+      if (batch.events.length > 0 || performance.now() - run.committedAt > IDLE_COMMIT_MS) await commit(run, batch);
+      run.position = batch.position;
     });
     run.live ||= batch.live;
     run.handled += 1;
@@ -148,6 +162,14 @@ async function apply(run: Run, batch: EventBatch): Promise<void> {
     run.busy = false;
   }
   projection.committed(run.live);
+}
+
+async function commit(run: Run, { events, position }: EventBatch): Promise<void> {
+  const changes = changesTo(run.projection.state);
+  for (const event of events) foldOrPark(run, event, changes);
+  changes.put(CHECKPOINT, position);
+  await commitSurely(run, changes);
+  run.committedAt = performance.now();
 }
 
 function foldOrPark(run: Run, event: RecordedEvent, changes: Changes): void {

@@ -21,12 +21,16 @@ import {
 
 const HOLD: DeliveryPolicy = { ...POLICY, doubt: 'HOLD' };
 
-function claimAt(ms: number, state: NotificationState | null, attempt = 1, policy = POLICY): Claim {
+function claimAt(
+  ms: number,
+  state: NotificationState | null,
+  attempt = 1,
+  { policy = POLICY, isAddressGone = false } = {},
+): Claim {
   return claimDelivery(
     state,
     { tenant: 'default', notificationId: NOTIFICATION, deliveryId: DELIVERY, attempt },
-    policy,
-    T0 + ms,
+    { policy, now: T0 + ms, isAddressGone },
   );
 }
 
@@ -82,8 +86,12 @@ describe('a job that asks for an attempt', () => {
     const state = given(requested(), routed());
     const job = { tenant: 'default', notificationId: NOTIFICATION, deliveryId: DELIVERY, attempt: 1 };
     expect(claimAt(0, null).kind).toBe('foreign');
-    expect(claimDelivery(state, { ...job, tenant: 'other' }, POLICY, T0).kind).toBe('foreign');
-    expect(claimDelivery(state, { ...job, deliveryId: 'other' }, POLICY, T0).kind).toBe('foreign');
+    expect(
+      claimDelivery(state, { ...job, tenant: 'other' }, { policy: POLICY, now: T0, isAddressGone: false }).kind,
+    ).toBe('foreign');
+    expect(
+      claimDelivery(state, { ...job, deliveryId: 'other' }, { policy: POLICY, now: T0, isAddressGone: false }).kind,
+    ).toBe('foreign');
   });
 });
 
@@ -101,7 +109,7 @@ describe('a claim that ran out without an outcome', () => {
   });
 
   it('is held under HOLD', () => {
-    const claim = claimAt(25_000, lost, 1, HOLD);
+    const claim = claimAt(25_000, lost, 1, { policy: HOLD });
     expect(claim.kind).toBe('done');
     expect(types(claim)).toEqual(['DeliveryOutcomeUnknown', 'DeliveryHeld']);
   });
@@ -128,5 +136,13 @@ describe('a delivery in doubt', () => {
     const doubtful = given(requested(), routed(), attempted(), outcomeUnknown(1, 30_000));
     expect(claimAt(10_000, doubtful, 2)).toMatchObject({ kind: 'later', afterMs: 20_000 });
     expect(claimAt(30_000, doubtful, 2)).toMatchObject({ kind: 'claimed', attempt: 2 });
+  });
+
+  it('is not claimed for a device that its user no longer has: suppressed on record, and never sent', () => {
+    const claim = claimAt(0, given(requested(), routed({ channel: 'PUSH', platform: 'IOS' })), 1, {
+      isAddressGone: true,
+    });
+    expect(claim).toMatchObject({ kind: 'done', drafts: [{ event: { type: 'DeliverySuppressed' } }] });
+    expect(claim.drafts[0]?.event.data).toEqual({ deliveryId: DELIVERY, reason: 'DEVICE_GONE' });
   });
 });

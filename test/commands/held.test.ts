@@ -20,7 +20,10 @@ describe('a held delivery', () => {
   it('is claimed by no job, whatever attempt it asks for and whatever the policy says now', () => {
     for (const attempt of [1, 2, 3]) {
       const job = { tenant: 'default', notificationId: NOTIFICATION, deliveryId: DELIVERY, attempt };
-      expect(claimDelivery(state, job, POLICY, T0 + 3_600_000)).toEqual({ kind: 'done', drafts: [] });
+      expect(claimDelivery(state, job, { policy: POLICY, now: T0 + 3_600_000, isAddressGone: false })).toEqual({
+        kind: 'done',
+        drafts: [],
+      });
     }
   });
 

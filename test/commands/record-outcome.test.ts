@@ -141,6 +141,27 @@ describe('an outcome that nobody knows', () => {
     ]);
   });
 
+  it('waits as long as the provider asked for, when that is longer than the pause of the schedule', () => {
+    const failed: Outcome = { kind: 'unknown', reason: 'PROVIDER_FAILED', afterMs: 90_000, raw: '503' };
+    const [event] = record(attempting, failed);
+    expect(event).toMatchObject({
+      type: 'DeliveryOutcomeUnknown',
+      data: { reason: 'PROVIDER_FAILED', retryAt: at(91_000) },
+    });
+    expect(record(attempting, { ...failed, afterMs: 10_000 })).toMatchObject([{ data: { retryAt: at(31_000) } }]);
+    expect(record(attempting, { ...failed, afterMs: null })).toMatchObject([{ data: { retryAt: at(31_000) } }]);
+  });
+
+  it('expires when the provider asked for a pause until after its time', () => {
+    const state = given(requested({ expiresAt: at(60_000) }), routed(), attempted());
+    const failed: Outcome = { kind: 'unknown', reason: 'PROVIDER_FAILED', afterMs: 59_000, raw: '503' };
+    expect(record(state, failed)).toMatchObject([
+      { type: 'DeliveryOutcomeUnknown', data: { retryAt: null } },
+      { type: 'DeliveryExpired' },
+    ]);
+    expect(record(state, { ...failed, afterMs: 58_999 })).toMatchObject([{ data: { retryAt: at(59_999) } }]);
+  });
+
   it('is held under HOLD', () => {
     expect(recordedTypes(attempting, SILENT, 1, { ...POLICY, doubt: 'HOLD' })).toEqual([
       'DeliveryOutcomeUnknown',

@@ -158,7 +158,6 @@ const BAD: readonly (readonly [string, Partial<RequestNotification>, string, str
     'USER_UNREACHABLE',
     'channels',
   ],
-  ['a channel of a later version', { channels: ['EMAIL', 'SMS'] }, 'NOT_YET_SUPPORTED', 'channels'],
   ['no channel', { channels: [] }, 'INVALID_INPUT', 'channels'],
   ['both content and template', { template: { key: 'hi', version: null } }, 'CONTENT_OR_TEMPLATE', 'template'],
   ['neither content nor template', { content: null }, 'CONTENT_OR_TEMPLATE', 'content'],
@@ -232,7 +231,7 @@ function nested(levels: number): unknown {
 }
 
 async function withMute(world: World): Promise<void> {
-  await world.commands.registerUser(CALLER, { id: 'mute', phone: '+12025550123' });
+  await world.commands.registerUser(CALLER, { id: 'mute', locale: 'en' });
 }
 
 describe('a request', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { PublishTemplate } from '../../src/commands/commands.ts';
+import type { PublishTemplate, RequestNotification } from '../../src/commands/commands.ts';
 import type { TemplatePublished } from '../../src/events/templates.ts';
-import { CALLER } from '../support/pipeline.ts';
+import { CALLER, requestFor } from '../support/pipeline.ts';
 import { everything, withWorld, type World } from '../support/world.ts';
 
 const HELLO: PublishTemplate = { key: 'hello', locale: null, channel: null, title: null, body: 'Hello', html: null };
@@ -29,6 +29,37 @@ describe('publishing a template', () => {
         [2, 'Hello', 'Mail'],
         [3, 'Hi', 'Mail'],
       ]);
+    });
+  });
+
+  it('has a variant of its own for every channel', async () => {
+    await withWorld(async (world) => {
+      const channels = [null, 'EMAIL', 'PUSH', 'SMS'] as const;
+      for (const channel of channels) await world.commands.publishTemplate(CALLER, { ...HELLO, channel });
+      const { version, variants } = (await versions(world)).at(-1) ?? {};
+      expect(version).toBe(4);
+      expect(variants?.map(({ channel }) => channel)).toEqual(channels);
+    });
+  });
+
+  it.each([
+    ['SMS', 'code'],
+    ['PUSH', 'place'],
+  ] as const)('with a variant for %s asks for its variables where it is used', async (channel, variable) => {
+    await withWorld(async ({ commands }) => {
+      await commands.registerUser(CALLER, { id: 'ada', email: 'ada@example.com', phone: '+12025550123' });
+      await commands.registerDevice(CALLER, { userId: 'ada', deviceId: null, platform: 'WEB', token: 'a-token' });
+      await commands.publishTemplate(CALLER, HELLO);
+      await commands.publishTemplate(CALLER, { ...HELLO, channel, body: `{{ ${variable} }}` });
+      const ask = (data: object, channels: RequestNotification['channels']): Promise<unknown> => {
+        const changes = { content: null, template: { key: 'hello', version: null }, data: { ...data }, channels };
+        return commands.requestNotification(CALLER, requestFor('ada', changes));
+      };
+      const missing = { code: 'TEMPLATE_VARIABLE_MISSING', field: `data.${variable}` };
+      await expect(ask({}, null)).rejects.toMatchObject(missing);
+      await expect(ask({}, [channel])).rejects.toMatchObject(missing);
+      await ask({}, ['EMAIL']);
+      await ask({ [variable]: 'x' }, null);
     });
   });
 

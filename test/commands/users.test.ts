@@ -22,7 +22,7 @@ describe('registering a user', () => {
   it('again with some fields leaves the others as they are', async () => {
     await withAda(async ({ commands, queries }) => {
       const after = await commands.registerUser(CALLER, { id: 'ada', email: 'ada@new.example' });
-      expect(after).toEqual({ ...ADA, email: 'ada@new.example', tenant: 'default', preferences: [] });
+      expect(after).toEqual({ ...ADA, email: 'ada@new.example', tenant: 'default', devices: [], preferences: [] });
       expect(await queries.user('default', 'ada')).toEqual(after);
     });
   });
@@ -54,6 +54,22 @@ describe('registering a user', () => {
     });
   });
 
+  it('keeps the devices', async () => {
+    await withAda(async ({ commands, queries }) => {
+      const input = { userId: 'ada', deviceId: 'phone', platform: 'IOS', token: 'a-token' } as const;
+      const device = await commands.registerDevice(CALLER, input);
+      await commands.registerUser(CALLER, { id: 'ada', phone: null });
+      expect(await queries.user('default', 'ada')).toMatchObject({ phone: null, devices: [device] });
+    });
+  });
+
+  it('with a phone number that is none says how to write one', async () => {
+    await withAda(async ({ commands }) => {
+      const refused = commands.registerUser(CALLER, { id: 'ada', phone: '202 555 0123' });
+      await expect(refused).rejects.toThrow(/E\.164.*country code.*\+12025550123/);
+    });
+  });
+
   it.each([
     ['no address at all', { email: 'ada' }, 'INVALID_EMAIL', 'email'],
     ['two addresses', { email: 'ada@example.com, eve@example.com' }, 'INVALID_EMAIL', 'email'],
@@ -62,6 +78,9 @@ describe('registering a user', () => {
     ['a name in front of the address', { email: 'Ada <ada@example.com>' }, 'INVALID_EMAIL', 'email'],
     ['an empty address', { email: '' }, 'INVALID_EMAIL', 'email'],
     ['a phone number without its country', { phone: '2025550123' }, 'INVALID_PHONE', 'phone'],
+    ['a phone number as people write it', { phone: '+1 (202) 555-0123' }, 'INVALID_PHONE', 'phone'],
+    ['a phone number that is too short', { phone: '+1202' }, 'INVALID_PHONE', 'phone'],
+    ['an empty phone number', { phone: '' }, 'INVALID_PHONE', 'phone'],
     ['a line break behind the phone number', { phone: '+12025550123\n' }, 'INVALID_PHONE', 'phone'],
     ['a locale that is none', { locale: 'not a locale' }, 'INVALID_INPUT', 'locale'],
     ['a locale that never ends', { locale: `en-x-${'abcdefgh-'.repeat(40_000)}z` }, 'INVALID_INPUT', 'locale'],

@@ -3,8 +3,10 @@ import { openInProcessBroker } from '../../src/ports/broker/in-process.ts';
 import { startDispatch } from '../../src/projections/dispatch.ts';
 import { queueFigures } from '../../src/projections/queue-figures.ts';
 import { startRoute } from '../../src/projections/route.ts';
+import { CHANNELS } from '../../src/events/event.ts';
 import { systemIds } from '../../src/ids.ts';
 import { createDeliveries } from '../../src/commands/deliveries.ts';
+import { createReceipts } from '../../src/commands/receipts.ts';
 import { attempted, POLICY } from '../support/dispatching.ts';
 import { eventually } from '../support/eventually.ts';
 import { registered, requestedMany, withWorld, type World } from '../support/world.ts';
@@ -21,7 +23,9 @@ async function withQueue(
     const state = world.state('dispatch');
     const broker = world.use(openInProcessBroker({ capacity }));
     await registered(world);
-    world.use(startRoute({ log, state: world.state('route'), logger, ids: systemIds, now: clock.now }));
+    world.use(
+      startRoute({ log, state: world.state('route'), logger, ids: systemIds, now: clock.now, channels: CHANNELS }),
+    );
     world.use(await startDispatch({ log, state, broker, logger, now: clock.now }));
     await work(world, broker, () => queueFigures({ state, broker, now: clock.now }, 'email.transactional'));
   });
@@ -99,5 +103,29 @@ describe('the figures of a queue', () => {
   it('are all zero where nothing waits', () =>
     withQueue(100, async (_world, _broker, figures) => {
       expect(await figures()).toEqual({ depth: 0, retrying: 0, dead: 0, oldestSeconds: null });
+    }));
+
+  it('no longer count a dead letter of which a receipt says that the provider had it after all', () =>
+    withQueue(5, async (world, broker, figures) => {
+      await requestedMany(world, 1);
+      const job = await takeOne(world, broker);
+      const deliveries = createDeliveries(world.context, { ...POLICY, retryDelaysMs: [] });
+      await deliveries.claim(job);
+      const outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: null } as const;
+      expect(await deliveries.record(job, 1, 'twilio', outcome)).toEqual({ deadLettered: true });
+      await eventually(async () => {
+        expect(await figures()).toMatchObject({ dead: 1 });
+      });
+      const { notificationId, deliveryId, attempt } = job;
+      const said = {
+        provider: 'twilio',
+        providerMessageId: 'SM1',
+        verdict: { kind: 'delivered' },
+        raw: 'delivered',
+      } as const;
+      await createReceipts(world.context).receive({ notificationId, deliveryId, attempt, ...said });
+      await eventually(async () => {
+        expect(await figures()).toMatchObject({ dead: 0 });
+      });
     }));
 });

@@ -1,20 +1,42 @@
 import { describe, expect, it } from 'vitest';
+import { createCommands } from '../../src/commands/create.ts';
+import { CHANNELS } from '../../src/events/event.ts';
 import { foldNotification } from '../../src/events/fold.ts';
 import { statusOf } from '../../src/events/notification.ts';
 import type { NotificationRouted } from '../../src/events/notifications.ts';
-import { streamOf, systemIds } from '../../src/ids.ts';
+import type { Device } from '../../src/events/users.ts';
+import { deliveryId, streamOf, systemIds } from '../../src/ids.ts';
 import type { Started } from '../../src/lifecycle.ts';
 import type { EventBatch, EventLog } from '../../src/ports/event-log/event-log.ts';
 import { startRoute, type RouteOptions } from '../../src/projections/route.ts';
+import { userOf } from '../../src/projections/route-pending.ts';
 import type { ProjectionStatus } from '../../src/projections/run.ts';
+import { attempted } from '../support/dispatching.ts';
 import { eventually } from '../support/eventually.ts';
 import { at } from '../support/given.ts';
 import { CALLER, requestFor } from '../support/pipeline.ts';
-import { everything, registered, requested, requestedMany, typesOf, withWorld, type World } from '../support/world.ts';
+import {
+  crashing,
+  everything,
+  registered,
+  requested,
+  requestedMany,
+  typesOf,
+  withWorld,
+  type World,
+} from '../support/world.ts';
 
 function route(world: World, options: Partial<RouteOptions> = {}): Started<() => ProjectionStatus> {
   const { log, logger, clock } = world;
-  return startRoute({ log, state: world.state('route'), logger, ids: systemIds, now: clock.now, ...options });
+  return startRoute({
+    log,
+    state: world.state('route'),
+    logger,
+    ids: systemIds,
+    now: clock.now,
+    channels: CHANNELS,
+    ...options,
+  });
 }
 
 /** Notifications in the order in which they were routed. */
@@ -131,6 +153,89 @@ describe('routing', () => {
       });
     });
   });
+});
+
+describe('routing a push', () => {
+  function register(world: World, userId: string, deviceId: string, token = `token-of-${deviceId}`): Promise<Device> {
+    return world.commands.registerDevice(CALLER, { userId, deviceId, platform: 'IOS', token });
+  }
+
+  async function pushed(world: World, userId = 'ada'): Promise<readonly unknown[]> {
+    const id = await requested(world, { channels: ['PUSH', 'EMAIL'] }, userId);
+    await untilRoutedBesides(world, id);
+    const { deliveries = [] } = (await world.queries.notification('default', id))?.state ?? {};
+    return deliveries.filter(({ channel }) => channel === 'PUSH').map(({ address, reason }) => address ?? reason);
+  }
+
+  it('reaches every device of the user, as they are at that moment', async () => {
+    await withWorld(async (world) => {
+      world.use(route(world));
+      await registered(world);
+      await register(world, 'ada', 'iphone');
+      await register(world, 'ada', 'browser');
+      expect(await pushed(world)).toEqual(['token-of-iphone', 'token-of-browser']);
+      await register(world, 'ada', 'iphone', 'new-token');
+      await world.commands.removeDevice(CALLER, 'browser');
+      await register(world, 'ada', 'watch');
+      expect(await pushed(world)).toEqual(['new-token', 'token-of-watch']);
+    });
+  });
+
+  it('goes to the new holder of a device from its registration on, even if the old holder never heard of it', async () => {
+    await withWorld(async (world) => {
+      world.use(route(world));
+      for (const user of ['ada', 'grace']) await registered(world, user);
+      await register(world, 'ada', 'iphone');
+      // Both notes and the registration; what takes the device from its former holder crashes.
+      const commands = createCommands({ ...world.context, log: crashing(world.log, 4, false) });
+      const moving = { userId: 'grace', deviceId: 'iphone', platform: 'IOS', token: 'token-of-iphone' } as const;
+      await expect(commands.registerDevice(CALLER, moving)).rejects.toThrow('crash');
+      expect((await world.queries.user('default', 'ada'))?.devices).toHaveLength(1);
+      expect(await pushed(world, 'ada')).toEqual(['NO_ADDRESS']);
+      expect(await pushed(world, 'grace')).toEqual(['token-of-iphone']);
+    });
+  });
+
+  it('stops at a device that died, and goes on when it is registered again', async () => {
+    await withWorld(async (world) => {
+      world.use(route(world));
+      await registered(world);
+      await register(world, 'ada', 'iphone');
+      await died(world, 'token-of-iphone');
+      expect(await pushed(world)).toEqual(['NO_ACTIVE_DEVICE']);
+      await register(world, 'ada', 'iphone');
+      expect(await pushed(world)).toEqual(['token-of-iphone']);
+    });
+  });
+
+  it('is decided the same by a state that is rebuilt from nothing', async () => {
+    await withWorld(async (world) => {
+      const first = route(world);
+      for (const user of ['ada', 'grace']) await registered(world, user);
+      for (const user of ['ada', 'grace', 'ada', 'grace']) await register(world, user, 'iphone');
+      await register(world, 'ada', 'ipad', 'token-of-iphone');
+      await register(world, 'grace', 'mac');
+      await world.commands.removeDevice(CALLER, 'mac');
+      await somethingElseHappens(world);
+      await first.stop();
+      world.use(route(world, { state: world.state('rebuilt') }));
+      await somethingElseHappens(world);
+      for (const user of ['ada', 'grace']) {
+        const rebuilt = userOf(world.state('rebuilt'), 'default', user);
+        expect(rebuilt).toEqual(await world.queries.user('default', user));
+        expect(rebuilt).toEqual(userOf(world.state('route'), 'default', user));
+      }
+      const held = ['device', 'token'].flatMap((kind) => world.state('rebuilt').list([kind]));
+      expect(held.map(([, stream]) => stream)).toEqual(Array(2).fill(streamOf.user('default', 'ada')));
+    });
+  });
+
+  async function died(world: World, token: string): Promise<void> {
+    const id = await requested(world, { channels: ['PUSH'] });
+    await untilRoutedBesides(world, id);
+    const claim = { tenant: 'default', notificationId: id, deliveryId: deliveryId(id, 'PUSH', token), attempt: 1 };
+    await attempted(world, claim, { kind: 'rejected', reason: 'DEVICE_UNREGISTERED', raw: '404' });
+  }
 });
 
 describe('a crash between the routing and its folding', () => {

@@ -81,6 +81,14 @@ export const ZONES: readonly Zone[] = [
     builtins: ANY,
     packages: /^(?!(pino|uuid)$)/,
   },
+  {
+    name: 'parts of app.ts',
+    files: /^(providers|receipts|welcome|workers)\.ts$/,
+    ours: /^(commands|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
+    types: /^api\//,
+    builtins: ANY,
+    packages: NONE,
+  },
   { name: 'app.ts', files: /^app\.ts$/, ours: ANY, builtins: ANY, packages: /^pino$/ },
   {
     name: 'bootstrap.ts',
@@ -91,7 +99,7 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'config.ts',
-    files: /^config\.ts$/,
+    files: /^config(-providers)?\.ts$/,
     ours: /^events\/address\.ts$|^[\w-]+\.ts$/,
     builtins: ANY,
     packages: NONE,
@@ -99,7 +107,14 @@ export const ZONES: readonly Zone[] = [
   { name: 'main.ts', files: /^main\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'log.ts', files: /^log\.ts$/, ours: /^config\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'ids.ts', files: /^ids\.ts$/, ours: NONE, builtins: ANY, packages: /^uuid$/ },
-  { name: 'src', files: /^[\w-]+\.ts$/, ours: /^[\w-]+\.ts$/, types: /^commands\//, builtins: ANY, packages: NONE },
+  {
+    name: 'src',
+    files: /^[\w-]+\.ts$/,
+    ours: /^[\w-]+\.ts$/,
+    types: /^commands\//,
+    builtins: ANY,
+    packages: NONE,
+  },
 ];
 
 const FORBIDDEN_FOLDERS = /^(utils?|common|shared|helpers?|services?|libs?|types?)$/;

@@ -1,7 +1,9 @@
 import { expect } from 'vitest';
+import type { ClaimRequest } from '../../src/commands/claim-delivery.ts';
 import { createDeliveries } from '../../src/commands/deliveries.ts';
 import type { Outcome } from '../../src/events/outcome.ts';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
+import { CHANNELS } from '../../src/events/event.ts';
 import { systemIds } from '../../src/ids.ts';
 import type { Started } from '../../src/lifecycle.ts';
 import type { Broker, Consumer, Job, QueueName } from '../../src/ports/broker/broker.ts';
@@ -73,7 +75,9 @@ export async function withDispatch(
 
 export function startRouting(world: World): void {
   const { log, logger, clock } = world;
-  world.use(startRoute({ log, state: world.state('route'), logger, ids: systemIds, now: clock.now }));
+  world.use(
+    startRoute({ log, state: world.state('route'), logger, ids: systemIds, now: clock.now, channels: CHANNELS }),
+  );
 }
 
 /** The job of a request once it was published. */
@@ -129,7 +133,12 @@ export async function untilEmpty(broker: Broker): Promise<void> {
   });
 }
 
-export async function attempted({ context }: World, job: Job, outcome: Outcome, policy = POLICY): Promise<void> {
+export async function attempted(
+  { context }: World,
+  job: ClaimRequest,
+  outcome: Outcome,
+  policy = POLICY,
+): Promise<void> {
   const deliveries = createDeliveries(context, policy);
   const claimed = await deliveries.claim(job);
   if (claimed.kind !== 'claimed') throw new Error(`not claimed but ${claimed.kind}`);

@@ -1,11 +1,11 @@
 /**
  * Runs `check` again and again until it neither throws nor rejects, and resolves with its answer. Polls at once, then at
- * every turn of the event loop for a while, then every 2 ms; checks never overlap.
+ * every turn of the event loop for a while, then every 2 ms, or `pauseMs` where a check costs others time; checks never overlap.
  * @throws the last error of `check` once `timeoutMs` (default 5,000) have passed. A check that never settles counts as failed.
  */
 export async function eventually<T>(
   check: () => T | Promise<T>,
-  options: { readonly timeoutMs?: number } = {},
+  options: { readonly timeoutMs?: number; readonly pauseMs?: number } = {},
 ): Promise<T> {
   const timeoutMs = options.timeoutMs ?? 5_000;
   const deadline = performance.now() + timeoutMs;
@@ -15,16 +15,16 @@ export async function eventually<T>(
     } catch (error) {
       if (performance.now() >= deadline) throw error;
     }
-    await nextRound(round);
+    await nextRound(round, options.pauseMs);
   }
 }
 
 const EAGER_ROUNDS = 50;
 
-function nextRound(round: number): Promise<void> {
+function nextRound(round: number, pauseMs: number | undefined): Promise<void> {
   return new Promise((resolve) => {
-    if (round < EAGER_ROUNDS) setImmediate(resolve);
-    else setTimeout(resolve, 2);
+    if (round < EAGER_ROUNDS && pauseMs === undefined) setImmediate(resolve);
+    else setTimeout(resolve, pauseMs ?? 2);
   });
 }
 

@@ -1,9 +1,10 @@
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
-import type { Channel, Lane, Metadata, NotificationContext } from '../../src/events/event.ts';
+import { CHANNELS, type Channel, type Lane, type Metadata, type NotificationContext } from '../../src/events/event.ts';
 import { foldNotification, type Stored } from '../../src/events/fold.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
 import type { Decision, NotificationEvent, NotificationRequested } from '../../src/events/notifications.ts';
 import { deliveryId } from '../../src/ids.ts';
+import { isPhoneNumber } from '../../src/senders/sms-phone.ts';
 
 /** The instant at which stories in tests begin. */
 export const T0 = Date.parse('2026-03-01T12:00:00.000Z');
@@ -11,6 +12,9 @@ export const T0 = Date.parse('2026-03-01T12:00:00.000Z');
 export const NOTIFICATION = '018f3a52-0000-7000-8000-000000000001';
 export const ADDRESS = 'ada@example.com';
 export const DELIVERY = deliveryId(NOTIFICATION, 'EMAIL', ADDRESS);
+
+/** What the providers of a service tell the commands: there is one for every channel. */
+export const PROVIDERS = { channels: CHANNELS, isPhoneNumber } as const;
 
 /** The default rules. */
 export const POLICY: DeliveryPolicy = {

@@ -1,4 +1,5 @@
 import { reportFault } from './faults.ts';
+import { PROVIDERS } from './given.ts';
 import { join } from 'node:path';
 import type { Caller, Commands, Queries, RequestNotification } from '../../src/commands/commands.ts';
 import { createCommands, createQueries } from '../../src/commands/create.ts';
@@ -65,6 +66,7 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
       keys: openKeys('0'.repeat(32)),
       templates: liquidTemplates,
       reportFault,
+      ...PROVIDERS,
     };
     const policy = {
       retryDelaysMs: [20, 20, 20],
@@ -73,7 +75,9 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
       busyMs: 20,
       ...options.policy,
     } as const;
-    scope.use(startRoute({ log, state: states.open('route'), logger, ids: systemIds, now }));
+    scope.use(
+      startRoute({ log, state: states.open('route'), logger, ids: systemIds, now, channels: PROVIDERS.channels }),
+    );
     scope.use(await startDispatch({ log, state: states.open('dispatch'), broker, logger, now }));
     const worker = await startWorker({
       broker,

@@ -27,6 +27,10 @@ export async function startService(dataDir: string, env: Readonly<Record<string,
     env: { PATH: process.env['PATH'], ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  // A test that failed half-way leaves it running.
+  const killWithUs = (): void => void child.kill('SIGKILL');
+  process.once('exit', killWithUs);
+  child.once('exit', () => process.off('exit', killWithUs));
   let output = '';
   let log = '';
   child.stderr.on('data', (chunk: Buffer) => (log += chunk.toString()));

@@ -1,5 +1,6 @@
 import { reportFault } from './faults.ts';
 import { join } from 'node:path';
+import { setImmediate as everybodyWaits } from 'node:timers/promises';
 import type { Commands, Queries } from '../../src/commands/commands.ts';
 import type { CommandContext } from '../../src/commands/context.ts';
 import { createCommands, createQueries } from '../../src/commands/create.ts';
@@ -13,7 +14,7 @@ import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
 import type { State } from '../../src/ports/state/state.ts';
 import { liquidTemplates } from '../../src/senders/templates.ts';
-import { T0 } from './given.ts';
+import { PROVIDERS, T0 } from './given.ts';
 import { CALLER, requestFor } from './pipeline.ts';
 import { withTempDir } from './temp-dir.ts';
 
@@ -66,7 +67,15 @@ export function withWorld(work: (world: World) => Promise<void>, now: Clock = cl
       const log = scope.use(await openLmdbEventLog(join(folder, 'log')));
       const states = scope.use(await openLmdbState(join(folder, 'state')));
       const keys = openKeys('0'.repeat(32));
-      const context = { log, now: now.now, ids: systemIds, keys, templates: liquidTemplates, reportFault };
+      const context = {
+        log,
+        now: now.now,
+        ids: systemIds,
+        keys,
+        templates: liquidTemplates,
+        reportFault,
+        ...PROVIDERS,
+      };
       await work({
         folder,
         log,
@@ -130,4 +139,54 @@ export async function everything(
     if (live) break;
   }
   return found;
+}
+
+/** Append number `failing` (counted from 1) fails: before it took place, or after, when only the answer is lost. */
+export function crashing(
+  log: EventLog,
+  failing: number,
+  appended: boolean,
+): EventLog & { readonly appends: () => number } {
+  let appends = 0;
+  const append: EventLog['append'] = async (...args) => {
+    appends += 1;
+    if (appends !== failing) return log.append(...args);
+    if (appended) await log.append(...args);
+    throw new Error('crash');
+  };
+  return { ...log, append, appends: () => appends };
+}
+
+/**
+ * A log whose users take turns, one read or append at a time, in the order of the picks: some rest while others run far
+ * ahead. `ended` gives out the turns until the work is done.
+ */
+export function takingTurns(
+  log: EventLog,
+  picks: readonly number[],
+): { readonly log: EventLog; readonly ended: (work: readonly Promise<unknown>[]) => Promise<void> } {
+  const waiting: (() => Promise<void>)[] = [];
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> =>
+    new Promise((resolve, reject) => {
+      waiting.push(() => work().then(resolve, reject));
+    });
+  const ended = async (work: readonly Promise<unknown>[]): Promise<void> => {
+    let left = work.length;
+    const leave = (): void => void (left -= 1);
+    for (const each of work) each.then(leave, leave);
+    for (let turn = 0; left > 0; turn += 1) {
+      await everybodyWaits();
+      const [next] = waiting.splice((picks[turn % picks.length] ?? 0) % waiting.length, 1);
+      await next?.();
+    }
+    await Promise.all(work);
+  };
+  return {
+    log: {
+      ...log,
+      read: (...args) => inTurn(() => log.read(...args)),
+      append: (...args) => inTurn(() => log.append(...args)),
+    },
+    ended,
+  };
 }
