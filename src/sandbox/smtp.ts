@@ -2,6 +2,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import PostalMime, { decodeWords, type Email } from 'postal-mime';
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server';
 import type { Started } from '../lifecycle.ts';
+import { type FirstTime, openFirstTime } from './first-time.ts';
 import type { Outbox, OutboxEntry } from './outbox.ts';
 
 /**
@@ -36,7 +37,6 @@ export interface SandboxSmtpOptions {
 }
 
 const LARGEST_MESSAGE = 1024 * 1024;
-const DEFERRED_KEPT = 10_000;
 
 type Answer = (error?: Error | null, message?: string) => void;
 
@@ -108,12 +108,12 @@ interface Receiving {
 function receiver(
   receiving: Receiving,
 ): (stream: SMTPServerDataStream, session: SMTPServerSession, answer: Answer) => void {
-  const deferred = new Set<string>();
+  const isFirstTime = openFirstTime();
   return (stream, session, answer) => {
     readMail(stream)
       .then((email) => {
         if (email === null) answer(reply(552, '5.3.4 Message larger than 1 MiB'));
-        else accept(email, { ...receiving, session, deferred }, answer);
+        else accept(email, { ...receiving, session, isFirstTime }, answer);
       })
       .catch((error: unknown) => {
         answer(reply(451, `cannot read the message: ${String(error)}`));
@@ -123,15 +123,15 @@ function receiver(
 
 interface Delivery extends Receiving {
   readonly session: SMTPServerSession;
-  /** Message-IDs that `flaky` turned away once. */
-  readonly deferred: Set<string>;
+  /** Of the Message-IDs that `flaky` turns away once. */
+  readonly isFirstTime: FirstTime;
 }
 
 function accept(email: Email, delivery: Delivery, answer: Answer): void {
   const recipients = delivery.session.envelope.rcptTo.map(({ address }) => address);
   const behaviours = recipients.map(behaviourOf);
   if (behaviours.includes('silent')) return;
-  if (behaviours.includes('flaky') && isFirstTime(email, delivery.deferred)) {
+  if (behaviours.includes('flaky') && delivery.isFirstTime(email.messageId ?? '')) {
     answer(reply(451, '4.3.0 Try again later'));
     return;
   }
@@ -160,17 +160,10 @@ function later({ timers, slowMs }: Delivery, act: () => void): void {
   timers.add(timer);
 }
 
-function isFirstTime({ messageId = '' }: Email, deferred: Set<string>): boolean {
-  if (deferred.delete(messageId)) return false;
-  const [oldest] = deferred;
-  if (deferred.size >= DEFERRED_KEPT && oldest !== undefined) deferred.delete(oldest);
-  deferred.add(messageId);
-  return true;
-}
-
 function entryOf(email: Email, address: string, receivedAt: string): Omit<OutboxEntry, 'id'> {
   return {
     channel: 'EMAIL',
+    platform: null,
     address,
     title: email.subject ?? null,
     text: email.text ?? null,

@@ -3,10 +3,13 @@ import { createTransport, type SendMailOptions, type SMTPSentMessageInfo } from 
 import SMTPPool from 'nodemailer/lib/smtp-pool';
 import { isEmailAddress } from '../events/address.ts';
 import type { Started } from '../lifecycle.ts';
-import { openPlaces, type Places } from './email-places.ts';
 import { composeEmail, parseMailbox } from './email-smtp-message.ts';
-import { type Failure, NO_PLACE, OUT_OF_TIME, outcomeOf, STOPPED } from './email-smtp-outcome.ts';
+import { type Failure, outcomeOf } from './email-smtp-outcome.ts';
+import { trackInFlight } from './in-flight.ts';
+import { EXPIRED, type Limit, openLimit, STOPPED } from './limit.ts';
 import type { Message, Outcome, Sender } from './outcome.ts';
+import { openPlaces, type Places, takePlace } from './places.ts';
+import { readable } from './raw.ts';
 
 export interface SmtpSenderOptions {
   /** `smtp://` (STARTTLS when offered; port 587) or `smtps://` (port 465), user and password percent-encoded. */
@@ -39,7 +42,6 @@ const TIMEOUTS: SmtpTimeouts = { connect: 5_000, greeting: 5_000, silence: 15_00
 const MESSAGES_PER_CONNECTION = 1_000;
 /** Below the idle limit of common servers (RFC 5321 §4.5.3.2.7 asks for 5 minutes): we close, and not they. */
 const IDLE_MS = 60_000;
-const LONGEST_RAW = 300;
 
 /** @throws when `url` or `from` is unusable; the error names neither user nor password. */
 export function openSmtpSender(options: SmtpSenderOptions): Started<Sender> {
@@ -48,7 +50,6 @@ export function openSmtpSender(options: SmtpSenderOptions): Started<Sender> {
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   const pool = openPool(server, options, timeouts);
   const places = openPlaces(options.connections, () => performance.now());
-  const inFlight = new Set<Promise<Outcome>>();
 
   const deliver = async (message: Message, signal: AbortSignal): Promise<Outcome> => {
     if (!isEmailAddress(message.address)) {
@@ -56,21 +57,16 @@ export function openSmtpSender(options: SmtpSenderOptions): Started<Sender> {
     }
     const mail = composeEmail(message, from);
     const limit = openLimit(signal, timeouts.total);
-    const result = await submitInPlace({ pool, places, lane: message.lane }, mail, limit).finally(limit.clear);
+    const result = await submitInPlace({ pool, places, message }, mail, limit).finally(limit.clear);
     if ('sent' in result) return sentOutcome(result.sent);
     options.onFailure?.(result.failure, message);
-    return outcomeOf(result.failure, readable(result.reply, server.secrets));
+    return outcomeOf(result.failure, readable([], result.reply, server.secrets));
   };
-
-  const send = (message: Message, signal: AbortSignal): Promise<Outcome> => {
-    const sending = deliver(message, signal);
-    inFlight.add(sending);
-    return sending.finally(() => inFlight.delete(sending));
-  };
+  const { send, settled } = trackInFlight(deliver);
   const stop = async (): Promise<void> => {
     pool.close();
     places.close();
-    await Promise.allSettled(inFlight);
+    await settled();
   };
   return { value: { provider: 'smtp', channel: 'EMAIL', send }, stop };
 }
@@ -107,7 +103,7 @@ interface Attempt {
 }
 
 interface Pool {
-  readonly send: (mail: SendMailOptions, attempt: Attempt, signal: AbortSignal) => Promise<SMTPSentMessageInfo>;
+  readonly send: (mail: SendMailOptions, attempt: Attempt, limit: Limit) => Promise<SMTPSentMessageInfo>;
   /** From now on no connection is opened beyond so many; those that are open stay. */
   readonly limit: (connections: number) => void;
   /** Messages sent so far; each leaves its connection to the next. */
@@ -135,7 +131,7 @@ function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTime
     socketTimeout: timeouts.silence,
   });
   const transport = createTransport(connections, { disableFileAccess: true, disableUrlAccess: true });
-  // The signal of a submission is the one object of ours that reaches the plugin.
+  // The signal is the one object of ours that reaches the plugin: each submission has one of its own.
   const attempts = new WeakMap<AbortSignal, Attempt>();
   transport.use('stream', (mail, done) => {
     const attempt = mail.data.signal && attempts.get(mail.data.signal);
@@ -149,7 +145,8 @@ function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTime
   let closed = false;
   let served = 0;
   return {
-    send: async (mail, attempt, signal) => {
+    send: async (mail, attempt, limit) => {
+      const signal = another(limit.signal);
       attempts.set(signal, attempt);
       const sent = await transport.sendMail({ ...mail, signal });
       served++;
@@ -168,6 +165,17 @@ function openPool(server: Server, options: SmtpSenderOptions, timeouts: SmtpTime
   };
 }
 
+/** Aborts together with the first, for as long as that one lives; `AbortSignal.any` of Node 20 outlives it when heard. */
+function another(signal: AbortSignal): AbortSignal {
+  const controller = new AbortController();
+  const abort = (): void => {
+    controller.abort();
+  };
+  if (signal.aborted) abort();
+  else signal.addEventListener('abort', abort, { once: true });
+  return controller.signal;
+}
+
 type Result =
   | { readonly sent: SMTPSentMessageInfo }
   | {
@@ -180,7 +188,7 @@ type Result =
 interface Line {
   readonly pool: Pool;
   readonly places: Places;
-  readonly lane: Message['lane'];
+  readonly message: Pick<Message, 'lane' | 'expiresAt'>;
 }
 
 /**
@@ -191,7 +199,8 @@ interface Line {
 async function submitInPlace(line: Line, mail: SendMailOptions, limit: Limit): Promise<Result> {
   let lastReply: string | null = null;
   for (;;) {
-    if ((await line.places.take(line.lane, limit.signal())) === 'aborted') return withoutPlace(limit, lastReply);
+    const code = await takePlace(line.places, line.message, limit);
+    if (code !== null) return notOffered(code, lastReply);
     const { result, again } = await submitOnce(line, mail, limit);
     if (!again) return result;
     if ('reply' in result) lastReply = result.reply;
@@ -216,10 +225,10 @@ async function submitOnce(
   }
 }
 
-function withoutPlace(limit: Limit, lastReply: string | null): Result {
-  const code = limit.reached() === OUT_OF_TIME ? NO_PLACE : STOPPED;
+function notOffered(code: string, lastReply: string | null): Result {
   const failure = { stage: 'envelope', code, command: null, reply: null } as const;
-  return { failure, reply: lastReply ?? 'not offered: no connection was free', turnedAway: false };
+  const why = code === EXPIRED ? 'not offered: expired' : 'not offered: no connection was free';
+  return { failure, reply: lastReply ?? why, turnedAway: false };
 }
 
 /**
@@ -231,7 +240,7 @@ function withoutPlace(limit: Limit, lastReply: string | null): Result {
 async function submit(pool: Pool, mail: SendMailOptions, limit: Limit): Promise<Result> {
   const first: Attempt = {};
   try {
-    return { sent: await pool.send(mail, first, limit.signal()) };
+    return { sent: await pool.send(mail, first, limit) };
   } catch (error) {
     if (!wasLostInEnvelope(error, first) || limit.reached() !== null || pool.isClosed()) {
       return failed(error, first, pool, limit);
@@ -239,7 +248,7 @@ async function submit(pool: Pool, mail: SendMailOptions, limit: Limit): Promise<
   }
   const second: Attempt = {};
   try {
-    return { sent: await pool.send(mail, second, limit.signal()) };
+    return { sent: await pool.send(mail, second, limit) };
   } catch (error) {
     return failed(error, second, pool, limit);
   }
@@ -296,48 +305,8 @@ function detailsOf(error: unknown): ErrorDetails {
   };
 }
 
-interface Limit {
-  /** A new signal for every submission; all abort together. */
-  readonly signal: () => AbortSignal;
-  readonly reached: () => typeof STOPPED | typeof OUT_OF_TIME | null;
-  readonly clear: () => void;
-}
-
-/** Ends when the caller says so or after `totalMs`, and remembers which. */
-function openLimit(caller: AbortSignal, totalMs: number): Limit {
-  const controllers: AbortController[] = [];
-  let reached: typeof STOPPED | typeof OUT_OF_TIME | null = caller.aborted ? STOPPED : null;
-  const end = (reason: typeof STOPPED | typeof OUT_OF_TIME) => (): void => {
-    reached ??= reason;
-    for (const controller of controllers) controller.abort();
-  };
-  const onAbort = end(STOPPED);
-  const timer = setTimeout(end(OUT_OF_TIME), totalMs);
-  caller.addEventListener('abort', onAbort, { once: true });
-  return {
-    signal: () => {
-      const controller = new AbortController();
-      controllers.push(controller);
-      if (reached !== null) controller.abort();
-      return controller.signal;
-    },
-    reached: () => reached,
-    clear: () => {
-      clearTimeout(timer);
-      caller.removeEventListener('abort', onAbort);
-    },
-  };
-}
-
 function sentOutcome(info: SMTPSentMessageInfo): Outcome {
   // Outlook and SES give the message another id; receipts and bounces name that one.
-  return { kind: 'sent', providerMessageId: info.serverMessageId ?? info.messageId, raw: readable(info.response, []) };
-}
-
-function readable(reply: string, secrets: readonly string[]): string {
-  const hidden = secrets.reduce((text, secret) => text.replaceAll(secret, '***'), reply);
-  return hidden
-    .replace(/[\p{Cc}\s]+/gu, ' ')
-    .trim()
-    .slice(0, LONGEST_RAW);
+  const providerMessageId = info.serverMessageId ?? info.messageId;
+  return { kind: 'sent', providerMessageId, raw: readable([], info.response, []) };
 }

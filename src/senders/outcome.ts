@@ -1,4 +1,5 @@
 import type { Channel, Lane } from '../events/event.ts';
+import type { Platform } from '../events/notifications.ts';
 import type { Outcome } from '../events/outcome.ts';
 
 export type { Outcome };
@@ -11,7 +12,12 @@ export interface Message {
   readonly deliveryId: string;
   readonly channel: Channel;
   readonly lane: Lane;
+  /** E-mail address, phone number or push token. */
   readonly address: string;
+  /** Of the device, for PUSH. */
+  readonly platform: Platform | null;
+  /** Counted from 1; receipts name it. */
+  readonly attempt: number;
   readonly title: string | null;
   readonly body: string;
   readonly html: string | null;
@@ -19,6 +25,8 @@ export interface Message {
   readonly url: string | null;
   /** When the request was accepted, RFC 3339; the date of the message, the same for every attempt. */
   readonly requestedAt: string;
+  /** Worth nothing to the recipient from then on, RFC 3339; null: always worth something. */
+  readonly expiresAt: string | null;
 }
 
 export interface Sender {

@@ -112,14 +112,14 @@ async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Prom
 
 async function attemptOnce(
   options: WorkerOptions,
-  { notification, claimUntil }: Claimed,
+  { notification, claimUntil, attempt }: Claimed,
   { deliveryId }: Job,
   signal: AbortSignal,
 ): Promise<Outcome> {
   const composed = await compose(options, notification);
   if ('kind' in composed) return composed;
   if (!composed.ok) return { kind: 'rejected', reason: 'RENDER_FAILED', raw: composed.message };
-  const message = messageFor(notification, deliveryId, composed.content);
+  const message = messageFor(notification, { deliveryId, attempt }, composed.content);
   if (message === null) return { kind: 'rejected', reason: 'RECIPIENT_REFUSED', raw: 'no address' };
   // After a long pause of this process the claim may have run out, and somebody else may be at it.
   if (signal.aborted || options.now() >= claimUntil)
@@ -206,7 +206,11 @@ async function recordSurely<T>({ logger }: WorkerOptions, job: Job, record: () =
 const RECORD_TRIES = 5;
 const RECORD_PAUSE_MS = 100;
 
-function messageFor(notification: NotificationState, deliveryId: string, content: Content): Message | null {
+function messageFor(
+  notification: NotificationState,
+  { deliveryId, attempt }: { readonly deliveryId: string; readonly attempt: number },
+  content: Content,
+): Message | null {
   const delivery = notification.deliveries.find(({ id }) => id === deliveryId);
   if (delivery === undefined || delivery.address === null) return null;
   return {
@@ -216,7 +220,10 @@ function messageFor(notification: NotificationState, deliveryId: string, content
     channel: delivery.channel,
     lane: notification.request.lane,
     address: delivery.address,
+    platform: delivery.platform,
+    attempt,
     ...content,
     requestedAt: notification.requestedAt,
+    expiresAt: notification.request.expiresAt,
   };
 }

@@ -17,11 +17,14 @@ const MESSAGE: Message = {
   channel: 'EMAIL',
   lane: 'TRANSACTIONAL',
   address: 'anna@example.com',
+  platform: null,
+  attempt: 1,
   title: 'Grüße, Anna 🎉',
   body: 'Your parcel is on its way – today.',
   html: '<p>Your <b>parcel</b> is on its way – today.</p>',
   url: 'https://shop.example/orders/1',
   requestedAt: '2026-03-01T12:30:00.000Z',
+  expiresAt: null,
 };
 
 const stops: (() => Promise<void>)[] = [];

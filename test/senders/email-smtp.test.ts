@@ -25,11 +25,14 @@ const MESSAGE: Message = {
   channel: 'EMAIL',
   lane: 'TRANSACTIONAL',
   address: 'anna@example.com',
+  platform: null,
+  attempt: 1,
   title: 'Your order is on its way',
   body: 'Hello Anna,\nit left our warehouse.',
   html: null,
   url: null,
   requestedAt: '2026-03-01T12:30:00.000Z',
+  expiresAt: null,
 };
 
 const never = (): AbortSignal => new AbortController().signal;
@@ -69,6 +72,7 @@ interface Scenario {
   readonly abortAt?: string;
   /** Others keep every connection busy, and are always first in line. */
   readonly crowded?: true;
+  readonly expiresAt?: string;
 }
 
 const LOGIN = '250-test\r\n250 AUTH PLAIN';
@@ -110,6 +114,7 @@ const SCENARIOS: readonly Scenario[] = [
   { rule: 'stopped before the data', title: 'given up in the envelope', script: at('MAIL', SILENCE), abortAt: 'MAIL' },
   { rule: 'out of time before the data', title: 'slow envelope', script: at('RCPT', SILENCE), timeouts: { total: 60 } },
   { rule: 'no free connection', title: 'others always come first', crowded: true, timeouts: { total: 60 } },
+  { rule: 'expired while waiting', title: 'worth nothing by now', expiresAt: MESSAGE.requestedAt },
   { rule: 'message deferred', title: '451 to the message', script: at('message', '451 disk full') },
   { rule: 'message deferred', title: '421 to the message', script: at('message', '421 closing', CUT) },
   { rule: 'message refused', title: '554 to the message', script: at('message', '554 spam') },
@@ -166,7 +171,8 @@ async function play(scenario: Scenario, pipelining: boolean): Promise<Observed> 
     },
   });
   if (scenario.crowded) return { outcome: await sendInCrowd(smtpSender), failures, smtp };
-  return { outcome: await smtpSender.send(MESSAGE, caller.signal), failures, smtp };
+  const message = { ...MESSAGE, expiresAt: scenario.expiresAt ?? null };
+  return { outcome: await smtpSender.send(message, caller.signal), failures, smtp };
 }
 
 /** Sends in bulk while two others send in the transactional lane without a pause. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createDeliveries } from '../../src/commands/deliveries.ts';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
-import type { DeliveryState } from '../../src/events/notification.ts';
+import type { DeliveryState } from '../../src/events/delivery.ts';
+import { CHANNELS } from '../../src/events/event.ts';
 import { systemIds } from '../../src/ids.ts';
 import type { Started } from '../../src/lifecycle.ts';
 import type { Job } from '../../src/ports/broker/broker.ts';
@@ -31,7 +32,9 @@ async function withPipe(work: (pipe: Pipe) => Promise<void>): Promise<void> {
     const { log, logger, clock } = world;
     const broker = world.use(openInProcessBroker());
     await registered(world);
-    world.use(startRoute({ log, state: world.state('route'), logger, ids: systemIds, now: clock.now }));
+    world.use(
+      startRoute({ log, state: world.state('route'), logger, ids: systemIds, now: clock.now, channels: CHANNELS }),
+    );
     world.use(await startDispatch({ log, state: world.state('dispatch'), broker, logger, now: clock.now }));
     await work({ world, broker });
   });
@@ -130,7 +133,8 @@ describe('a worker', () => {
       const words = { title: 'T', body: 'B', html: '<p>B</p>', url: 'https://a.example/' };
       const names = { tenant: 'default', notificationId: id, deliveryId, channel: 'EMAIL', lane: 'TRANSACTIONAL' };
       const requestedAt = new Date(pipe.world.clock.now()).toISOString();
-      expect(accepted).toEqual([{ ...names, address: 'ada@example.com', ...words, requestedAt }]);
+      const to = { address: 'ada@example.com', platform: null, attempt: 1 };
+      expect(accepted).toEqual([{ ...names, ...to, ...words, requestedAt, expiresAt: null }]);
     });
   });
 

@@ -1,6 +1,8 @@
 import type { Lane } from '../events/event.ts';
+import { EXPIRED, type Limit, withoutPlace } from './limit.ts';
+import type { Message } from './outcome.ts';
 
-/** The sends that may be under way towards one mail server at the same time, fewer after the server refused some. */
+/** The sends that may be under way towards one provider at the same time, fewer after it refused connections. */
 export interface Places {
   /**
    * Waits for a place; transactional before bulk, first come first served within a lane. `aborted` when the signal
@@ -9,9 +11,9 @@ export interface Places {
   readonly take: (lane: Lane, signal: AbortSignal) => Promise<'taken' | 'aborted'>;
   readonly free: () => void;
   /**
-   * To be called by the holder of a place, before freeing it, whose connection the server refused. From then on there
+   * To be called by the holder of a place, before freeing it, whose connection the provider refused. From then on there
    * are no more places than the others that are taken, and at least one. Answers whether there are others, so that it
-   * makes sense to wait for a place again; if not, the server refuses even a single connection.
+   * makes sense to wait for a place again; if not, the provider refuses even a single connection.
    */
   readonly refused: () => boolean;
   /** How many may be taken now, from 1 to `max`. */
@@ -77,6 +79,21 @@ export function openPlaces(max: number, now: () => number): Places {
       for (const waiter of [...waiting.TRANSACTIONAL, ...waiting.BULK]) waiter.settle('aborted');
     },
   };
+}
+
+/**
+ * Takes a place for a message that is still worth something when it has one.
+ * @returns null when a place was taken, else why not: then there is nothing to free.
+ */
+export async function takePlace(
+  places: Places,
+  { lane, expiresAt }: Pick<Message, 'lane' | 'expiresAt'>,
+  limit: Limit,
+): Promise<ReturnType<typeof withoutPlace> | typeof EXPIRED | null> {
+  if ((await places.take(lane, limit.signal)) === 'aborted') return withoutPlace(limit);
+  if (expiresAt === null || !(Date.parse(expiresAt) <= Date.now())) return null;
+  places.free();
+  return EXPIRED;
 }
 
 /** Computed whenever it is asked for, so that no timer is needed: while somebody waits, somebody else frees a place. */

@@ -3,7 +3,8 @@ import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Lane } from '../../src/events/event.ts';
 import type { Started } from '../../src/lifecycle.ts';
-import { openPlaces, type Places } from '../../src/senders/email-places.ts';
+import { openLimit } from '../../src/senders/limit.ts';
+import { openPlaces, type Places, takePlace } from '../../src/senders/places.ts';
 import type { Failure } from '../../src/senders/email-smtp-outcome.ts';
 import { openSmtpSender, type SmtpSenderOptions } from '../../src/senders/email-smtp.ts';
 import type { Message, Outcome, Sender } from '../../src/senders/outcome.ts';
@@ -17,11 +18,14 @@ const MESSAGE: Message = {
   channel: 'EMAIL',
   lane: 'TRANSACTIONAL',
   address: 'anna@example.com',
+  platform: null,
+  attempt: 1,
   title: 'Your order is on its way',
   body: 'Hello Anna,\nit left our warehouse.',
   html: null,
   url: null,
   requestedAt: '2026-03-01T12:30:00.000Z',
+  expiresAt: null,
 };
 
 const stops: (() => Promise<void>)[] = [];
@@ -65,6 +69,23 @@ function line(places: Places): { join: (name: string, lane: Lane, signal?: Abort
 }
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('a place for a message', () => {
+  it('is not kept for one that expired while it waited', async () => {
+    const places = openPlaces(1, clock().now);
+    await takeAll(places, 1);
+    const limit = openLimit(never(), MINUTE);
+    const expires = Date.now() + 20;
+    const waiting = takePlace(places, { lane: 'BULK', expiresAt: new Date(expires).toISOString() }, limit);
+    const next = takePlace(places, { lane: 'BULK', expiresAt: new Date(expires + MINUTE).toISOString() }, limit);
+    await eventually(() => {
+      expect(Date.now()).toBeGreaterThan(expires);
+    });
+    places.free();
+    expect([await waiting, await next]).toEqual(['EXPIRED', null]);
+    limit.clear();
+  });
+});
 
 describe('places', () => {
   it('are given to transactional sends before bulk, and in order within a lane', async () => {
@@ -112,7 +133,7 @@ describe('places', () => {
     expect(seen.toSorted()).toEqual(['late aborted', 'waiting aborted']);
   });
 
-  it('become as few as the server has taken, and at least one', async () => {
+  it('become as few as the provider has taken, and at least one', async () => {
     const places = openPlaces(16, clock().now);
     await takeAll(places, 16);
     for (let refusal = 0; refusal < 13; refusal++) {
