@@ -2,7 +2,8 @@ import { registerEnumType } from 'type-graphql';
 import type { CancelOutcome } from '../commands/commands.ts';
 import { SCOPES } from '../events/clients.ts';
 import { CHANNELS, LANES } from '../events/event.ts';
-import { DELIVERY_STATUSES, NOTIFICATION_STATUSES } from '../events/notification.ts';
+import { DELIVERY_STATUSES } from '../events/delivery.ts';
+import { NOTIFICATION_STATUSES } from '../events/notification.ts';
 import { PLATFORMS } from '../events/notifications.ts';
 
 /** The domain's own words as a GraphQL enum: a new word appears in the schema by itself. */

@@ -24,13 +24,25 @@ const LONGEST_MESSAGE = 1_000;
 export function formatError(error: unknown, reporting: Reporting): GraphQLFormattedError {
   const { code, message, field } = tell(error) ?? mask(error, reporting);
   const located = error instanceof GraphQLError ? error.toJSON() : {};
-  const shown = reporting.development ? message : message.replace(/ ?Did you mean .*$/s, '');
+  const valueless = withoutValue(error, message);
+  const shown = reporting.development ? valueless : valueless.replace(/ ?Did you mean .*$/s, '');
   const masked = code === 'INTERNAL_SERVER_ERROR' ? { requestId: reporting.requestId } : {};
   return {
     ...located,
     message: shown.slice(0, LONGEST_MESSAGE),
     extensions: { code, ...(field !== null && { field }), ...masked },
   };
+}
+
+/** GraphQL repeats what a variable held, which may be a secret such as a push token: only the kind of mistake is told. */
+function withoutValue(error: unknown, message: string): string {
+  const [, variable, where = ''] = /^Variable "(\$\w+)" got invalid value .*?( at "[\w.[\]]+")?; /s.exec(message) ?? [];
+  const cause = innermost(error);
+  const told =
+    variable === undefined || !(cause instanceof Error)
+      ? message
+      : `Variable "${variable}"${where} is invalid: ${cause.message}`;
+  return told.replace(/(cannot represent (?:an? )?[\w-]+(?: [\w-]+)*(?: value)?): .*$/s, '$1');
 }
 
 /** Null: not for clients. */

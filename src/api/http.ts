@@ -1,3 +1,4 @@
+import { maxHeaderSize } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { fastify } from 'fastify';
 import { DomainError } from '../errors.ts';
@@ -5,8 +6,9 @@ import { MAX_BODY } from './big-bodies.ts';
 import type { Drain } from './drain.ts';
 import { refuseSocket, sendError, setCommonHeaders } from './http-refusals.ts';
 import type { ApiOptions, ApiTimings } from './options.ts';
+import { isReceiptPath, RECEIPT_METHODS } from './receipts.ts';
 
-/** What each path answers to. */
+/** What each path without parameters answers to. */
 const METHODS: Readonly<Record<string, string>> = {
   '/graphql': 'GET, POST',
   '/healthz': 'GET',
@@ -15,12 +17,22 @@ const METHODS: Readonly<Record<string, string>> = {
   '/sandbox/outbox': 'GET',
 };
 
+/** What a path answers to; undefined where there is nothing. */
+type Methods = (path: string) => string | undefined;
+
+function methodsOf({ receipts }: ApiOptions): Methods {
+  return (path) => (receipts && isReceiptPath(path) ? RECEIPT_METHODS : METHODS[path]);
+}
+
 /** An HTTP server without routes, on which every answer, whatever went wrong, is JSON in GraphQL's form. */
 export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drain): FastifyInstance {
   const { headersMs, requestMs, keepAliveMs } = timings;
+  const methods = methodsOf(options);
   const app = fastify({
     logger: false,
     bodyLimit: MAX_BODY,
+    // Node bounds the whole head of a request; what is in a path is judged by whoever it is for.
+    routerOptions: { maxParamLength: maxHeaderSize },
     genReqId: options.newId,
     exposeHeadRoutes: false,
     return503OnClosing: false,
@@ -37,25 +49,24 @@ export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drai
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', (request, reply, done) => {
     reply.raw.once('close', drain.enter());
-    done(admit(request, reply, drain));
+    done(admit(request, reply, drain, methods));
   });
   app.setErrorHandler((error, request, reply) => sendError(options, error, request, reply));
   return app;
 }
 
 /** The first thing to happen to a request: its common headers, and whether it gets any further. */
-function admit(request: FastifyRequest, reply: FastifyReply, drain: Drain): DomainError | undefined {
+function admit(request: FastifyRequest, reply: FastifyReply, drain: Drain, methods: Methods): DomainError | undefined {
   setCommonHeaders(request, reply);
   const path = request.url.split('?', 1)[0] ?? '';
   if (drain.begun() && path !== '/healthz' && path !== '/readyz') {
     reply.header('connection', 'close');
     return new DomainError('SHUTTING_DOWN', 'this process is stopping');
   }
-  return request.is404 ? nothingHere(path, request.method, reply) : undefined;
+  return request.is404 ? nothingHere(path, request.method, reply, methods(path)) : undefined;
 }
 
-function nothingHere(path: string, method: string, reply: FastifyReply): DomainError {
-  const allowed = METHODS[path];
+function nothingHere(path: string, method: string, reply: FastifyReply, allowed: string | undefined): DomainError {
   if (allowed === undefined) return new DomainError('NOT_FOUND', 'there is nothing at this path');
   reply.header('allow', allowed);
   return new DomainError('METHOD_NOT_ALLOWED', `${path} answers to ${allowed}, not to ${method}`);

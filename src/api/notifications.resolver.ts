@@ -3,7 +3,7 @@ import { GraphQLID as ID } from 'graphql';
 import { Arg, Ctx, Info, Mutation, Query, Resolver } from 'type-graphql';
 import type { NotificationView, Requested } from '../commands/commands.ts';
 import { DomainError } from '../errors.ts';
-import type { DeliveryState } from '../events/notification.ts';
+import type { DeliveryState } from '../events/delivery.ts';
 import { statusOf } from '../events/notification.ts';
 import type { ApiContext } from './context.ts';
 import { argumentAsSent, within } from './context.ts';
@@ -15,6 +15,7 @@ import {
   RequestNotificationPayload,
   RequestNotificationResult,
 } from './notifications.types.ts';
+import { tokenHint } from '../events/users.ts';
 import type { Plain } from './plain.ts';
 import { CursorScalar } from './scalars.ts';
 
@@ -108,14 +109,14 @@ function toNotification({ state, timeline }: NotificationView): Plain<Notificati
 
 function toDelivery(notificationId: string, delivery: DeliveryState): Plain<DeliveryType> {
   const { id, channel, platform, address, status, reason, provider, providerMessageId } = delivery;
-  const { attempts, inDoubt, sentAt } = delivery;
-  const receipts = { deliveredAt: null, openedAt: null, clickedAt: null, convertedAt: null };
+  const { attempts, inDoubt, sentAt, deliveredAt } = delivery;
+  const engagement = { openedAt: null, clickedAt: null, convertedAt: null };
   return {
     id,
     notificationId,
     channel,
     platform,
-    address,
+    address: channel === 'PUSH' && address !== null ? tokenHint(address) : address,
     status,
     reason,
     provider,
@@ -123,6 +124,7 @@ function toDelivery(notificationId: string, delivery: DeliveryState): Plain<Deli
     attempts,
     inDoubt,
     sentAt,
-    ...receipts,
+    deliveredAt,
+    ...engagement,
   };
 }

@@ -2,7 +2,8 @@ import { GraphQLID as ID, GraphQLInt as Int } from 'graphql';
 import { Field, ObjectType } from 'type-graphql';
 import type { CancelOutcome } from '../commands/commands.ts';
 import type { Channel, Lane } from '../events/event.ts';
-import type { DeliveryStatus, NotificationStatus } from '../events/notification.ts';
+import type { DeliveryStatus } from '../events/delivery.ts';
+import type { NotificationStatus } from '../events/notification.ts';
 import type { Platform } from '../events/notifications.ts';
 import {
   CancelOutcomeEnum,

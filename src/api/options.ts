@@ -16,6 +16,8 @@ export interface ApiOptions {
   readonly ready: () => Readiness;
   /** Null: there is no sandbox, messages go to a real server. */
   readonly sandbox: SandboxView | null;
+  /** Null: none are received. */
+  readonly receipts: ProviderReceipts | null;
   readonly log: ApiLog;
   readonly newId: () => string;
   readonly timings?: Partial<ApiTimings>;
@@ -39,6 +41,30 @@ export interface SandboxView {
   /** Content-Security-Policy of that page. */
   readonly policy: (nonce: string) => string;
 }
+
+/** Who decides what becomes of a receipt. */
+export interface ProviderReceipts {
+  /**
+   * Answers once what it answers is durable; `forged` changes nothing.
+   * @throws DomainError UNAVAILABLE or CONFLICT when the receipt has to come again.
+   */
+  readonly receive: (request: ReceiptRequest) => Promise<ReceiptOutcome>;
+}
+
+/** One call of a provider, not checked in any way. */
+export interface ReceiptRequest {
+  readonly provider: string;
+  readonly token: string;
+  /** As the provider called it, query included: PUBLIC_URL, or else the address listened on, and what follows it. */
+  readonly url: string;
+  /** X-Twilio-Signature. */
+  readonly signature: string | undefined;
+  /** A form, not decoded; at most 64 KiB. */
+  readonly body: string;
+}
+
+/** Recorded, parked for later, of no interest; not by the provider; no such provider. */
+export type ReceiptOutcome = 'recorded' | 'parked' | 'ignored' | 'forged' | 'unknown-provider';
 
 export interface Readiness {
   readonly ready: boolean;

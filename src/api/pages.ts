@@ -43,7 +43,7 @@ function sandboxOf({ sandbox }: ApiOptions): SandboxView {
 }
 
 function noSandbox(): DomainError {
-  return new DomainError('NOT_FOUND', 'there is no sandbox: SMTP_URL is set, and messages go to that server');
+  return new DomainError('NOT_FOUND', 'there is no sandbox: no channel sends to it');
 }
 
 /** Sends HTML under a policy of its own; both know the nonce that this answer's scripts carry. */

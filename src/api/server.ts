@@ -11,6 +11,7 @@ import { createHttp } from './http.ts';
 import type { ApiOptions, ApiTimings } from './options.ts';
 import { DEFAULT_TIMINGS } from './options.ts';
 import { addPages } from './pages.ts';
+import { addReceipts } from './receipts.ts';
 import { createSchema } from './schema.ts';
 import { openSockets } from './sockets.ts';
 
@@ -22,7 +23,7 @@ export interface Api {
 }
 
 /**
- * Opens the edge: GraphQL over HTTP and WebSocket, health and the sandbox's pages, on one port.
+ * Opens the edge: GraphQL over HTTP and WebSocket, receipts, health and the sandbox's pages, on one port.
  *
  * `stop` refuses what is new with SHUTTING_DOWN, lets requests under way finish for up to `drainMs`, closes
  * WebSockets with 1001, and then the port.
@@ -50,6 +51,7 @@ async function addRoutes(app: FastifyInstance, options: ApiOptions, { scope, dra
   const schema = createSchema();
   const graphql = scope.use(await openGraphqlHttp(options, schema));
   addPages(app, options, drain);
+  await addReceipts(app, options, () => describe(app.server.address(), options).url);
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',

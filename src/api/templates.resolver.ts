@@ -34,7 +34,6 @@ export class TemplatesResolver {
   }
 }
 
-function refuseUnsupported({ locale, channel }: PublishTemplate): void {
+function refuseUnsupported({ locale }: PublishTemplate): void {
   if (locale !== null) throw notYetSupported('a template per locale', 'locale');
-  if (channel === 'PUSH' || channel === 'SMS') throw notYetSupported(`a template for ${channel}`, 'channel');
 }

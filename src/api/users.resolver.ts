@@ -1,15 +1,16 @@
 import { GraphQLID as ID } from 'graphql';
 import { Arg, Ctx, Mutation, Query, Resolver } from 'type-graphql';
-import type { UserState } from '../events/users.ts';
+import type { Device, UserState } from '../events/users.ts';
+import { tokenHint } from '../events/users.ts';
 import type { ApiContext } from './context.ts';
 import type { Plain } from './plain.ts';
 import { within } from './context.ts';
-import { notYetSupported } from './not-yet-supported.ts';
 import {
   DeviceType,
   RegisterDeviceInput,
   RegisterUserInput,
   SetPreferenceInput,
+  toRegisterDevice,
   toRegisterUser,
   toSetPreference,
   UserType,
@@ -44,16 +45,23 @@ export class UsersResolver {
   @Mutation(() => DeviceType, {
     description: 'A token belongs to one user; registering it for another moves it.',
   })
-  registerDevice(@Arg('input', () => RegisterDeviceInput) input: RegisterDeviceInput): Plain<DeviceType> {
-    throw notYetSupported(`a device for ${input.platform}`, 'registerDevice');
+  registerDevice(
+    @Arg('input', () => RegisterDeviceInput) input: RegisterDeviceInput,
+    @Ctx() { commands, caller }: ApiContext,
+  ): Promise<Plain<DeviceType>> {
+    return within('input', async () => toDevice(await commands.registerDevice(caller, toRegisterDevice(input))));
   }
 
   @Mutation(() => Boolean)
-  removeDevice(@Arg('id', () => ID) id: string): boolean {
-    throw notYetSupported(`removing the device ${id}`, 'removeDevice');
+  removeDevice(@Arg('id', () => ID) id: string, @Ctx() { commands, caller }: ApiContext): Promise<boolean> {
+    return commands.removeDevice(caller, id);
   }
 }
 
-function toUser({ id, email, phone, locale, timeZone, preferences }: UserState): Plain<UserType> {
-  return { id, email, phone, locale, timeZone, devices: [], preferences };
+function toUser({ id, email, phone, locale, timeZone, devices, preferences }: UserState): Plain<UserType> {
+  return { id, email, phone, locale, timeZone, devices: devices.map(toDevice), preferences };
+}
+
+function toDevice({ id, platform, token, active }: Device): Plain<DeviceType> {
+  return { id, platform, tokenHint: tokenHint(token), active };
 }

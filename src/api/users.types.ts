@@ -1,6 +1,6 @@
 import { GraphQLID as ID } from 'graphql';
 import { Field, InputType, ObjectType } from 'type-graphql';
-import type { RegisterUser, SetPreference } from '../commands/commands.ts';
+import type { RegisterDevice, RegisterUser, SetPreference } from '../commands/commands.ts';
 import type { Channel } from '../events/event.ts';
 import type { Platform } from '../events/notifications.ts';
 import { ChannelEnum, PlatformEnum } from './enums.ts';
@@ -96,4 +96,8 @@ export function toRegisterUser({ id, email, phone, locale, timeZone }: RegisterU
 
 export function toSetPreference({ userId, channel, category, optIn }: SetPreferenceInput): SetPreference {
   return { userId, channel, category: category ?? null, optIn };
+}
+
+export function toRegisterDevice({ userId, deviceId, platform, token }: RegisterDeviceInput): RegisterDevice {
+  return { userId, deviceId: deviceId ?? null, platform, token };
 }

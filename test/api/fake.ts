@@ -11,7 +11,8 @@ import type {
 import { DomainError } from '../../src/errors.ts';
 import type { ClientState, Scope } from '../../src/events/clients.ts';
 import { SCOPES } from '../../src/events/clients.ts';
-import type { DeliveryState, NotificationState } from '../../src/events/notification.ts';
+import type { DeliveryState } from '../../src/events/delivery.ts';
+import type { NotificationState } from '../../src/events/notification.ts';
 import type { UserState } from '../../src/events/users.ts';
 
 /** Commands and queries over maps: enough rules to see what the edge hands over and what it makes of refusals. */
@@ -72,7 +73,8 @@ export function createFake(): Fake {
         await record('registerUser', caller, input);
         if (input.email?.includes('\n')) throw new DomainError('INVALID_EMAIL', 'not exactly one address', 'email');
         const key = `${caller.tenant}/${input.id}`;
-        const before = users.get(key) ?? { email: null, phone: null, locale: null, timeZone: null, preferences: [] };
+        const contact = { email: null, phone: null, locale: null, timeZone: null };
+        const before = users.get(key) ?? { ...contact, devices: [], preferences: [] };
         const user: UserState = { ...before, ...input, tenant: caller.tenant };
         users.set(key, user);
         return user;
@@ -84,6 +86,22 @@ export function createFake(): Fake {
         const changed = { ...user, preferences: [...user.preferences, preference] };
         users.set(`${caller.tenant}/${userId}`, changed);
         return changed;
+      },
+      registerDevice: async (caller, { userId, deviceId, platform, token }) => {
+        await record('registerDevice', caller, { userId, deviceId, platform, token });
+        const user = users.get(`${caller.tenant}/${userId}`);
+        if (!user) throw new DomainError('USER_NOT_FOUND', `no user ${userId}`, 'userId');
+        const device = { id: deviceId ?? `device-${String(user.devices.length + 1)}`, platform, token, active: true };
+        users.set(`${caller.tenant}/${userId}`, { ...user, devices: [...user.devices, device] });
+        return device;
+      },
+      removeDevice: async (caller, id) => {
+        await record('removeDevice', caller, id);
+        const found = [...users].filter(([key]) => key.startsWith(`${caller.tenant}/`));
+        const has = found.filter(([, { devices }]) => devices.some((device) => device.id === id));
+        for (const [key, user] of has)
+          users.set(key, { ...user, devices: user.devices.filter((each) => each.id !== id) });
+        return has.length > 0;
       },
       publishTemplate: async (caller, input) => {
         await record('publishTemplate', caller, input);
@@ -197,9 +215,14 @@ function deliveryOf(notificationId: string): DeliveryState {
     failures: 0,
     claimUntil: null,
     retryAt: null,
+    doubtful: [1],
     inDoubt: true,
+    sent: [],
     accepted: [1],
+    delivered: [],
+    bounces: [],
     sentAt: OCCURRED_AT,
+    deliveredAt: null,
   };
 }
 

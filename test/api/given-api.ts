@@ -43,6 +43,7 @@ export async function givenApi(options: Partial<ApiOptions> = {}): Promise<TestA
     head: () => Promise.resolve('cursor-0'),
     ready: () => ({ ready: true, reasons: [] }),
     sandbox: null,
+    receipts: null,
     log: { error: (fields) => errors.push(fields), warn: (_fields, message) => warnings.push(message) },
     newId: countingIds(),
     ...options,

@@ -97,7 +97,7 @@ describe('The sandbox', () => {
     for (const path of ['/sandbox', '/sandbox/outbox']) {
       const { status, code, errors } = await fetchAnswer(`${api.url}${path}`, { headers: { authorization: basic() } });
       expect([status, code]).toEqual([404, 'NOT_FOUND']);
-      expect(errors[0]?.message).toContain('SMTP_URL');
+      expect(errors[0]?.message).toContain('no channel sends to it');
     }
   });
 });
