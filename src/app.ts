@@ -3,11 +3,11 @@ import { openApi } from './api/server.ts';
 import { seedBootstrapClient } from './bootstrap.ts';
 import { createCommands, createQueries } from './commands/create.ts';
 import type { CommandContext } from './commands/context.ts';
-import { createDeliveries } from './commands/deliveries.ts';
-import type { DeliveryPolicy } from './commands/delivery-policy.ts';
+import { createReceipts, type Receipts } from './commands/receipts.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
 import { freeSpaceOn } from './disk-space.ts';
+import type { Channel } from './events/event.ts';
 import { cursorOf, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
 import { start, together, type Scope, type Started } from './lifecycle.ts';
@@ -22,15 +22,15 @@ import { openLmdbState } from './ports/state/lmdb.ts';
 import type { StateStore } from './ports/state/state.ts';
 import { startDispatch } from './projections/dispatch.ts';
 import { queueFigures } from './projections/queue-figures.ts';
+import { startReceipts } from './projections/receipts.ts';
 import { startRoute } from './projections/route.ts';
 import type { ProjectionStatus } from './projections/run.ts';
-import { openOutbox, type Outbox } from './sandbox/outbox.ts';
+import { availableChannels, destinationsOf, openProviders, type Destination, type Providers } from './providers.ts';
+import { openReceiptAddress, receiveReceipt } from './receipts.ts';
 import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
-import { openSandboxSmtp } from './sandbox/smtp.ts';
-import { composeWith } from './senders/compose.ts';
-import { openSmtpSender, type SmtpSenderOptions } from './senders/email-smtp.ts';
+import { isPhoneNumber } from './senders/sms-phone.ts';
 import { liquidTemplates } from './senders/templates.ts';
-import { startWorker } from './senders/worker.ts';
+import { startWorkers } from './workers.ts';
 
 /** What a person needs who just started it. */
 export interface Running {
@@ -41,15 +41,10 @@ export interface Running {
   readonly appKey: string;
   /** Null when it was given in the environment: who set it knows it. */
   readonly appSecret: string | null;
-  /** Whether mail goes to the sandbox and not to people. */
-  readonly sandbox: boolean;
+  /** Where the messages of each channel go. */
+  readonly destinations: Readonly<Record<Channel, Destination>>;
 }
 
-/** From taking an e-mail job to having recorded its outcome. */
-const EMAIL_LIMIT_MS = 20_000;
-/** By how much the clocks of two processes may differ. */
-const SKEW_MS = 5_000;
-const BUSY_MS = 5_000;
 /** All of a stop fits into ten seconds. */
 const DRAIN_MS = 8_000;
 
@@ -65,28 +60,32 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
     const broker = scope.use(
       openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')),
     );
-    const context = commandContext(log, secretKey, logger);
+    const context = commandContext(log, secretKey, { config, logger });
     const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
-    const outbox = config.email.kind === 'sandbox' ? await openMailbox(scope, dataDir.path, freeBytes) : null;
-    const parts = { config, logger, log, states, broker, context, outbox };
-    const pipeline = await startPipeline(scope, parts);
-    const edge = { ...parts, projections: pipeline.projections, freeBytes, bootstrapKey: bootstrap.appKey };
-    const api = await openApi(apiOptions(edge));
-    // Both take nothing new from now on and finish what they have: side by side, so that each has the whole time.
-    scope.use(together(api, pipeline.worker));
+    const address = openReceiptAddress(config, context.keys);
+    // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
+    const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
+    const providers = await openProviders(scope, { config, logger, openSandboxStates, receipts: address });
+    const parts = { config, logger, log, states, broker, context, providers, receipts: createReceipts(context) };
+    const projections = await startProjections(scope, parts);
+    const api = await openApi(apiOptions({ ...parts, projections, freeBytes, bootstrapKey: bootstrap.appKey }));
+    address.listenAt(api.value);
+    // All take nothing new from now on and finish what they have: side by side, so that each has the whole time.
+    scope.use(together(api, ...(await startWorkers({ ...parts, drainMs: DRAIN_MS }).catch(closing(api)))));
     const { url, listening } = api.value;
-    return { url, listening, ...bootstrap, sandbox: outbox !== null };
+    return { url, listening, ...bootstrap, destinations: destinationsOf(config) };
   });
+}
+
+function closing(opened: Started<unknown>): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await opened.stop();
+    throw error;
+  };
 }
 
 async function openStates(scope: Scope, path: string, freeBytes: () => number): Promise<StateStore> {
   return openGuardedStates(scope.use(await openLmdbState(path)), freeBytes);
-}
-
-/** Not among the states, which may be deleted: its messages are nowhere else. */
-async function openMailbox(scope: Scope, dataDir: string, freeBytes: () => number): Promise<Outbox> {
-  const states = await openStates(scope, join(dataDir, 'sandbox'), freeBytes);
-  return openOutbox(states.open('outbox'));
 }
 
 function diskLog(logger: Log): (refusing: boolean) => void {
@@ -96,11 +95,23 @@ function diskLog(logger: Log): (refusing: boolean) => void {
   };
 }
 
-function commandContext(log: EventLog, secretKey: string, logger: Log): CommandContext {
-  const reportFault = (err: unknown, requestId: string): void => {
-    logger.error({ err, requestId }, 'an item of a bulk request failed');
+function commandContext(
+  log: EventLog,
+  secretKey: string,
+  { config, logger }: { readonly config: Config; readonly logger: Log },
+): CommandContext {
+  return {
+    log,
+    now: Date.now,
+    ids: systemIds,
+    keys: openKeys(secretKey),
+    templates: liquidTemplates,
+    channels: availableChannels(config),
+    isPhoneNumber,
+    reportFault: (err, requestId) => {
+      logger.error({ err, requestId }, 'an item of a bulk request failed');
+    },
   };
-  return { log, now: Date.now, ids: systemIds, keys: openKeys(secretKey), templates: liquidTemplates, reportFault };
 }
 
 interface Parts {
@@ -110,55 +121,20 @@ interface Parts {
   readonly states: StateStore;
   readonly broker: Broker;
   readonly context: CommandContext;
-  readonly outbox: Outbox | null;
+  readonly providers: Providers;
+  readonly receipts: Receipts;
 }
 
 type Projections = readonly (() => ProjectionStatus)[];
 
-interface Pipeline {
-  readonly projections: Projections;
-  readonly worker: Started<void>;
-}
-
-async function startPipeline(scope: Scope, parts: Parts): Promise<Pipeline> {
-  const { config, logger, log, states, broker, context } = parts;
-  const { now, ids } = context;
-  const sender = scope.use(openSmtpSender(await emailOptions(scope, parts)));
-  const route = scope.use(startRoute({ log, state: states.open('route'), logger, ids, now }));
-  const dispatch = scope.use(await startDispatch({ log, state: states.open('dispatch'), broker, logger, now }));
-  const worker = await startWorker({
-    broker,
-    type: 'email',
-    sender,
-    deliveries: createDeliveries(context, deliveryPolicy(config)),
-    compose: composeWith(log),
-    logger,
-    now,
-    concurrency: config.emailConcurrency,
-    timeLimitMs: EMAIL_LIMIT_MS,
-    drainMs: DRAIN_MS,
-  });
-  return { projections: [route, dispatch], worker };
-}
-
-function deliveryPolicy({ retryScheduleMs, doubtPolicy }: Config): DeliveryPolicy {
-  return { retryDelaysMs: retryScheduleMs, doubt: doubtPolicy, claimMs: EMAIL_LIMIT_MS + SKEW_MS, busyMs: BUSY_MS };
-}
-
-async function emailOptions(scope: Scope, { config, logger, outbox }: Parts): Promise<SmtpSenderOptions> {
-  const connections = config.emailConcurrency;
-  const onFailure = failureLog(logger);
-  if (config.email.kind === 'smtp') return { url: config.email.url, from: config.email.from, connections, onFailure };
-  if (outbox === null) throw new Error('a sandbox without an outbox');
-  const { url } = scope.use(await openSandboxSmtp(outbox));
-  return { url, from: 'Heliograph <no-reply@heliograph.localhost>', connections, onFailure };
-}
-
-/** Names the delivery, never its address or content. */
-function failureLog(logger: Log): NonNullable<SmtpSenderOptions['onFailure']> {
-  return (failure, { deliveryId }) => {
-    logger.warn({ delivery: deliveryId, ...failure }, 'an attempt at an e-mail failed');
-  };
+async function startProjections(scope: Scope, parts: Parts): Promise<Projections> {
+  const { logger, log, states, broker, context, receipts } = parts;
+  const { now, ids, channels } = context;
+  // Named anew whenever its shape changes: what an older version kept is not read, but folded again from the log.
+  const route = scope.use(startRoute({ log, state: states.open('route-2'), logger, ids, now, channels }));
+  const dispatch = scope.use(await startDispatch({ log, state: states.open('dispatch-2'), broker, logger, now }));
+  const parked = scope.use(startReceipts({ log, state: states.open('receipts'), logger, now, receipts }));
+  return [route, dispatch, parked];
 }
 
 interface Edge extends Parts {
@@ -168,8 +144,9 @@ interface Edge extends Parts {
 }
 
 function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
-  const { config, logger, log, states, broker, context, outbox, bootstrapKey } = edge;
-  const figures = { state: states.open('dispatch'), broker, now: context.now };
+  const { config, logger, log, states, broker, context, bootstrapKey } = edge;
+  const { outbox } = edge.providers;
+  const figures = { state: states.open('dispatch-2'), broker, now: context.now };
   return {
     host: config.host,
     port: config.port,
@@ -186,6 +163,7 @@ function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
       page: renderSandboxPage,
       policy: sandboxPagePolicy,
     },
+    receipts: { receive: receiveReceipt(edge.providers, context.keys, edge.receipts) },
     log: logger,
     newId: systemIds.random,
     timings: { drainMs: DRAIN_MS },

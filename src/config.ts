@@ -1,12 +1,13 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { isEmailAddress } from './events/address.ts';
+import { readProviders, type ProvidersConfig } from './config-providers.ts';
 import {
   ConfigError,
   bothOrNeither,
   hasControlCharacter,
   milliseconds,
   openEnv,
+  parseUrl,
   quote,
   readChoice,
   readInteger,
@@ -18,7 +19,7 @@ import {
 export { ConfigError };
 
 /** Everything that can be set from outside. The README's table explains the variables that it is read from. */
-export interface Config {
+export interface Config extends ProvidersConfig {
   /** Address or host name to listen on. */
   readonly host: string;
   /** 0 takes any free port. */
@@ -32,9 +33,10 @@ export interface Config {
   readonly bootstrap: { readonly appKey: string; readonly appSecret: string } | null;
   readonly eventLog: { readonly kind: 'lmdb'; readonly path: string };
   readonly broker: { readonly kind: 'memory' };
-  readonly email: EmailConfig;
-  /** E-mails in flight at once. */
+  /** Messages in flight at once; for push, of each platform. */
   readonly emailConcurrency: number;
+  readonly smsConcurrency: number;
+  readonly pushConcurrency: number;
   /** What becomes of a delivery that nobody can tell was accepted. */
   readonly doubtPolicy: DoubtPolicy;
   /** Pauses before the second, third … attempt, in milliseconds; after the last one a delivery is dead-lettered. */
@@ -43,11 +45,6 @@ export interface Config {
   /** Whether tools for people, such as GraphiQL, are served. */
   readonly development: boolean;
 }
-
-export type EmailConfig =
-  | { readonly kind: 'sandbox' }
-  /** `url` has the form `smtp[s]://[user:password@]host[:port]`; `from` is an address or `Name <address>`. */
-  | { readonly kind: 'smtp'; readonly url: string; readonly from: string };
 
 const DOUBT_POLICIES = ['RESEND', 'HOLD'] as const;
 export type DoubtPolicy = (typeof DOUBT_POLICIES)[number];
@@ -60,10 +57,13 @@ export function loadConfig(): Config {
   return readConfig(process.env);
 }
 
+const CONCURRENCY = { least: 1, most: 256 } as const;
+
 /** An empty variable counts as absent. @throws ConfigError naming all mistakes at once. */
 export function readConfig(environment: Environment): Config {
   const env = openEnv(environment);
   const dataDir = env.get('DATA_DIR') ?? './data';
+  const development = env.get('NODE_ENV') !== 'production';
   readRoles(env);
   const config: Config = {
     host: readHost(env),
@@ -74,12 +74,14 @@ export function readConfig(environment: Environment): Config {
     bootstrap: readBootstrap(env),
     eventLog: { kind: 'lmdb', path: readEventLogPath(env) ?? join(dataDir, 'log') },
     broker: readBroker(env),
-    email: readEmail(env),
-    emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { least: 1, most: 256, fallback: 64 }),
+    ...readProviders(env, development),
+    emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
+    smsConcurrency: readInteger(env, 'SMS_CONCURRENCY', { ...CONCURRENCY, fallback: 32 }),
+    pushConcurrency: readInteger(env, 'PUSH_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
     doubtPolicy: readChoice(env, 'DOUBT_POLICY', DOUBT_POLICIES, 'RESEND'),
     retryScheduleMs: readRetrySchedule(env),
     logLevel: readChoice(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
-    development: env.get('NODE_ENV') !== 'production',
+    development,
   };
   if (env.problems.length > 0) throw new ConfigError(env.problems);
   return config;
@@ -148,48 +150,6 @@ function readBroker(env: Env): Config['broker'] {
   return { kind: 'memory' };
 }
 
-function readEmail(env: Env): EmailConfig {
-  const url = env.get('SMTP_URL');
-  const from = env.get('SMTP_FROM');
-  if (url !== undefined) checkSmtpUrl(env, url);
-  if (from !== undefined && !isMailbox(from)) {
-    env.refuse(
-      'SMTP_FROM',
-      'is not one e-mail address; allowed are address@example.org and Name <address@example.org>',
-    );
-  }
-  if (!bothOrNeither(env, 'SMTP_URL', 'SMTP_FROM')) return { kind: 'sandbox' };
-  return url === undefined || from === undefined ? { kind: 'sandbox' } : { kind: 'smtp', url, from };
-}
-
-function checkSmtpUrl(env: Env, text: string): void {
-  const url = parseUrl(text);
-  const bare = url !== null && /^\/?$/.test(url.pathname) && `${url.search}${url.hash}` === '';
-  if (
-    !bare ||
-    !/^smtps?:$/.test(url.protocol) ||
-    url.hostname === '' ||
-    !isPercentEncoded(url.username + url.password)
-  ) {
-    const form = 'smtp://[user:password@]host[:port] or smtps://…';
-    env.refuse(
-      'SMTP_URL',
-      `is not usable; allowed is ${form}, with special characters percent-encoded and nothing behind the port`,
-    );
-  } else if (url.username !== '' && url.password === '')
-    env.refuse('SMTP_URL', 'has a user, but its password is missing');
-  else if (url.username === '' && url.password !== '')
-    env.refuse('SMTP_URL', 'has a password, but its user is missing');
-}
-
-const ADDRESS = String.raw`[^\s@<>()[\]\\,;:"]+@[^\s@<>()[\]\\,;:"]+`;
-const MAILBOX = new RegExp(String.raw`^(?:${ADDRESS}|(?:[^@<>()[\]\\,;:"]*|"[^"\\]*") ?<${ADDRESS}>)$`);
-
-function isMailbox(text: string): boolean {
-  const address = /<([^<>]*)>$/.exec(text)?.[1] ?? text;
-  return !hasControlCharacter(text) && MAILBOX.test(text) && isEmailAddress(address);
-}
-
 const LONGEST_SCHEDULE = 20;
 
 function readRetrySchedule(env: Env): readonly number[] {
@@ -210,16 +170,4 @@ function readRoles(env: Env): void {
     'ROLES',
     `is ${quote(roles)}; the embedded event log and broker serve one process only, so allowed is all`,
   );
-}
-
-function isPercentEncoded(text: string): boolean {
-  try {
-    return !hasControlCharacter(decodeURIComponent(text));
-  } catch {
-    return false;
-  }
-}
-
-function parseUrl(text: string): URL | null {
-  return URL.canParse(text) ? new URL(text) : null;
 }

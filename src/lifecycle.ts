@@ -36,12 +36,12 @@ export async function start<T>(open: (scope: Scope) => Promise<T>): Promise<Star
   }
 }
 
-/** Two that stop side by side; a failing stop does not cut the other short. */
-export function together<A, B>(a: Started<A>, b: Started<B>): Started<readonly [A, B]> {
+/** Several that stop side by side; a failing stop does not cut the others short. */
+export function together(...all: readonly Started<unknown>[]): Started<void> {
   return {
-    value: [a.value, b.value],
+    value: undefined,
     stop: async () => {
-      const results = await Promise.allSettled([a.stop(), b.stop()]);
+      const results = await Promise.allSettled(all.map(({ stop }) => stop()));
       const failed = results.find((result) => result.status === 'rejected');
       if (failed) throw failed.reason;
     },

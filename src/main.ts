@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { startApp } from './app.ts';
 import { ConfigError, loadConfig, type Config } from './config.ts';
 import type { Log } from './log.ts';
-import { welcome } from './welcome.ts';
+import { lacksReceipts, usesSandbox, welcome } from './welcome.ts';
 
 /** A stop that takes longer is cut off; what it would have recorded is in doubt at the next start and handled then. */
 const LONGEST_STOP_MS = 10_000;
@@ -22,9 +22,10 @@ async function run(config: Config, logger: Log): Promise<void> {
   const signal = untilSignalled(logger);
   const app = await startApp(config, logger);
   process.stdout.write(welcome(config, app.value));
-  if (!config.development && app.value.sandbox) {
-    logger.warn({}, 'mail goes to the sandbox and not to people: SMTP_URL is not set');
+  if (!config.development && usesSandbox(app.value)) {
+    logger.warn({ destinations: app.value.destinations }, 'messages go to the sandbox and not to people');
   }
+  if (lacksReceipts(config)) logger.warn({}, 'Twilio cannot send receipts: PUBLIC_URL is not set');
   const watchdog = await signal;
   await app.stop().catch((error: unknown) => {
     logger.error({ err: error }, 'not everything could be stopped in good order');

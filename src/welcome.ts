@@ -1,10 +1,13 @@
 import type { Running } from './app.ts';
 import type { Config } from './config.ts';
+import type { Channel } from './events/event.ts';
+import { CHANNELS } from './events/event.ts';
 
 /** What a person reads who just started it: where it is, how to get in, and one command that sends something. */
 export function welcome(config: Config, running: Running): string {
-  const { url, listening, appKey, appSecret, sandbox } = running;
+  const { url, listening, appKey, appSecret } = running;
   const credentials = appSecret === null ? '"$BOOTSTRAP_APP_KEY:$BOOTSTRAP_APP_SECRET"' : `'${appKey}:${appSecret}'`;
+  const outbox = `${listening}/sandbox${appSecret === null ? '' : `#${appKey}:${appSecret}`}`;
   return [
     '',
     `Heliograph listens on ${listening}`,
@@ -14,31 +17,80 @@ export function welcome(config: Config, running: Running): string {
     `  appSecret ${appSecret ?? '(the BOOTSTRAP_APP_SECRET of the environment)'}`,
     '',
     `  GraphQL   ${listening}/graphql`,
-    ...(sandbox ? [`  Mailbox   ${listening}/sandbox${appSecret === null ? '' : `#${appKey}:${appSecret}`}`] : []),
+    ...(usesSandbox(running) ? [`  Sandbox   ${outbox}`] : []),
     `  Data      ${config.dataDir}`,
+    ...(isAllSandbox(running) ? [] : ['', ...CHANNELS.map((channel) => destinationLine(config, running, channel))]),
     '',
-    'Send a first notification:',
-    '',
-    curl(listening, credentials, FIRST),
-    '',
-    'and see every step of its way, with the id from the answer:',
-    '',
-    curl(listening, credentials, STORY),
-    '',
-    sandbox
-      ? 'Mail goes to the sandbox, not to people: set SMTP_URL and SMTP_FROM to change that.'
-      : `Mail goes out through ${smtpHost(config)}.`,
+    ...(isAllSandbox(running) ? firstSteps(listening, credentials) : []),
+    ...closing(config, running),
     '',
     '',
   ].join('\n');
 }
 
-const FIRST =
-  'mutation { registerUser(input: {id: "ada", email: "ada@example.com"}) { id } ' +
-  'requestNotification(input: {userId: "ada", content: {title: "Hello Ada", body: "The first light."}}) ' +
-  '{ notification { id status } } }';
+/** Made-up addresses: for the sandbox only. */
+function firstSteps(url: string, credentials: string): readonly string[] {
+  return [
+    'Register somebody, and send a first notification to every device there is:',
+    '',
+    curl(url, credentials, FIRST),
+    '',
+    'and see what became of it, with the id from the answer:',
+    '',
+    curl(url, credentials, STORY),
+    '',
+  ];
+}
 
-const STORY = '{ notification(id: "PASTE-THE-ID") { status timeline { type occurredAt detail } } }';
+/** Whether the messages of some channel go to the sandbox and not to people. */
+export function usesSandbox({ destinations }: Pick<Running, 'destinations'>): boolean {
+  return Object.values(destinations).includes('sandbox');
+}
+
+/** Whether the real provider of text messages has no address to send its receipts to. */
+export function lacksReceipts({ sms, publicUrl }: Pick<Config, 'sms' | 'publicUrl'>): boolean {
+  return sms.kind === 'twilio' && publicUrl === null;
+}
+
+function isAllSandbox({ destinations }: Running): boolean {
+  return Object.values(destinations).every((each) => each === 'sandbox');
+}
+
+const LABELS: Readonly<Record<Channel, string>> = { PUSH: 'Push', SMS: 'SMS', EMAIL: 'E-mail' };
+
+function destinationLine(config: Config, { destinations }: Running, channel: Channel): string {
+  const where = {
+    sandbox: 'to the sandbox, not to people',
+    off: 'off: it has no credentials',
+    smtp: `through ${smtpHost(config)}`,
+    twilio: 'through Twilio',
+    fcm: 'through Firebase Cloud Messaging',
+  }[destinations[channel]];
+  return `  ${LABELS[channel].padEnd(9)} ${where}`;
+}
+
+function closing(config: Config, running: Running): readonly string[] {
+  if (lacksReceipts(config))
+    return ['Twilio cannot tell what arrives: set PUBLIC_URL to the address that it reaches this at.'];
+  if (!isAllSandbox(running)) return [];
+  return [
+    'Everything goes to the sandbox, not to people. SMTP_URL and SMTP_FROM, TWILIO_…, or FIREBASE_SERVICE_ACCOUNT change',
+    'that for their channel; the README lists them.',
+  ];
+}
+
+const FIRST = [
+  'mutation { registerUser(input: {id: "ada", email: "ada@example.com", phone: "+12025550123"}) { id }',
+  'iphone: registerDevice(input: {userId: "ada", platform: IOS, token: "iphone-of-ada-7f3c91"}) { id }',
+  'android: registerDevice(input: {userId: "ada", platform: ANDROID, token: "android-of-ada-2b8e04"}) { id }',
+  'browser: registerDevice(input: {userId: "ada", platform: WEB, token: "browser-of-ada-c5d6a7"}) { id }',
+  'requestNotification(input: {userId: "ada", content: {title: "Hello Ada", body: "The first light."}})',
+  '{ notification { id status } } }',
+].join(' ');
+
+const STORY =
+  '{ notification(id: "PASTE-THE-ID") { status deliveries { channel platform address status } ' +
+  'timeline { type occurredAt detail } } }';
 
 function curl(url: string, credentials: string, query: string): string {
   return `curl -s ${url}/graphql -u ${credentials} -H 'content-type: application/json' -d '${JSON.stringify({ query })}'`;

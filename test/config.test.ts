@@ -1,6 +1,10 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from '../src/config.ts';
 import type { Environment } from '../src/environment.ts';
+import { withTempDir } from './support/temp-dir.ts';
 
 /** What the refusal of `env` lists, a line each; empty when it is accepted. */
 function problems(env: Environment): readonly string[] {
@@ -14,6 +18,38 @@ function problems(env: Environment): readonly string[] {
 }
 
 const SMTP_FROM = 'Heliograph <no-reply@example.org>';
+const SMTP = { SMTP_URL: 'smtp://host', SMTP_FROM };
+
+const TWILIO = {
+  TWILIO_ACCOUNT_SID: `AC${'0a'.repeat(16)}`,
+  TWILIO_AUTH_TOKEN: 'f1'.repeat(16),
+  TWILIO_FROM: '+12025550123',
+};
+const { TWILIO_FROM: _from, ...TWILIO_LOGIN } = TWILIO;
+const TWILIO_MESSAGING_SERVICE_SID = `MG${'b7'.repeat(16)}`;
+
+const PRIVATE_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({
+  type: 'pkcs8',
+  format: 'pem',
+});
+const EC_KEY = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' });
+const ACCOUNT = {
+  type: 'service_account',
+  project_id: 'shop-1f2e3',
+  private_key_id: '0a1b',
+  private_key: PRIVATE_KEY,
+  client_email: 'firebase-adminsdk-x@shop-1f2e3.iam.gserviceaccount.com',
+};
+const SERVICE_ACCOUNT = {
+  projectId: 'shop-1f2e3',
+  clientEmail: 'firebase-adminsdk-x@shop-1f2e3.iam.gserviceaccount.com',
+  privateKey: PRIVATE_KEY,
+};
+
+/** The JSON of a service account, changed; undefined leaves a field out. */
+function account(changes: Readonly<Record<string, unknown>> = {}): Environment {
+  return { FIREBASE_SERVICE_ACCOUNT: JSON.stringify({ ...ACCOUNT, ...changes }) };
+}
 
 describe('an empty environment', () => {
   it('gives the embedded mode', () => {
@@ -27,7 +63,11 @@ describe('an empty environment', () => {
       eventLog: { kind: 'lmdb', path: 'data/log' },
       broker: { kind: 'memory' },
       email: { kind: 'sandbox' },
+      sms: { kind: 'sandbox' },
+      push: { kind: 'sandbox' },
       emailConcurrency: 64,
+      smsConcurrency: 32,
+      pushConcurrency: 64,
       doubtPolicy: 'RESEND',
       retryScheduleMs: [30_000, 120_000, 600_000],
       logLevel: 'info',
@@ -37,8 +77,11 @@ describe('an empty environment', () => {
 
   it('is what empty variables count as', () => {
     const names = ['HOST', 'PORT', 'PUBLIC_URL', 'DATA_DIR', 'SECRET_KEY', 'BOOTSTRAP_APP_KEY', 'BOOTSTRAP_APP_SECRET'];
-    const more = ['EVENT_LOG_URL', 'BROKER_URL', 'SMTP_URL', 'SMTP_FROM', 'EMAIL_CONCURRENCY', 'DOUBT_POLICY'];
-    const all = [...names, ...more, 'RETRY_SCHEDULE', 'LOG_LEVEL', 'NODE_ENV', 'ROLES'];
+    const more = ['EVENT_LOG_URL', 'BROKER_URL', 'DOUBT_POLICY', 'RETRY_SCHEDULE', 'LOG_LEVEL', 'NODE_ENV', 'ROLES'];
+    const email = ['SMTP_URL', 'SMTP_FROM', 'EMAIL_CONCURRENCY'];
+    const sms = [...Object.keys(TWILIO), 'TWILIO_MESSAGING_SERVICE_SID', 'SMS_CONCURRENCY'];
+    const push = ['GOOGLE_APPLICATION_CREDENTIALS', 'FIREBASE_SERVICE_ACCOUNT', 'PUSH_CONCURRENCY'];
+    const all = [...names, ...more, ...email, ...sms, ...push];
     expect(readConfig(Object.fromEntries(all.map((name) => [name, ''])))).toEqual(readConfig({}));
   });
 });
@@ -57,7 +100,11 @@ describe('a full environment', () => {
       BROKER_URL: 'memory:',
       SMTP_URL: 'smtps://user%40example.org:p%3Ass@smtp.example.org:465',
       SMTP_FROM,
+      ...TWILIO,
+      ...account(),
       EMAIL_CONCURRENCY: '256',
+      SMS_CONCURRENCY: '1',
+      PUSH_CONCURRENCY: '200',
       DOUBT_POLICY: 'HOLD',
       RETRY_SCHEDULE: '100ms, 1s,2m,24h',
       LOG_LEVEL: 'silent',
@@ -74,7 +121,17 @@ describe('a full environment', () => {
       eventLog: { kind: 'lmdb', path: '/fast/log' },
       broker: { kind: 'memory' },
       email: { kind: 'smtp', url: 'smtps://user%40example.org:p%3Ass@smtp.example.org:465', from: SMTP_FROM },
+      sms: {
+        kind: 'twilio',
+        accountSid: TWILIO.TWILIO_ACCOUNT_SID,
+        authToken: TWILIO.TWILIO_AUTH_TOKEN,
+        from: '+12025550123',
+        messagingServiceSid: null,
+      },
+      push: { kind: 'fcm', serviceAccount: SERVICE_ACCOUNT },
       emailConcurrency: 256,
+      smsConcurrency: 1,
+      pushConcurrency: 200,
       doubtPolicy: 'HOLD',
       retryScheduleMs: [100, 1_000, 120_000, 86_400_000],
       logLevel: 'silent',
@@ -91,6 +148,10 @@ describe('a full environment', () => {
     { HOST: '0.0.0.0' },
     { HOST: 'localhost' },
     { PUBLIC_URL: 'http://10.0.0.1:8080' },
+    { ...TWILIO_LOGIN, TWILIO_MESSAGING_SERVICE_SID },
+    { ...TWILIO, TWILIO_FROM: '12345' },
+    { ...TWILIO, TWILIO_FROM: 'Shop & Co-1' },
+    { ...TWILIO, TWILIO_AUTH_TOKEN: 'another-kind:of_token' },
   ])('may hold %j', (env) => {
     expect(problems(env)).toEqual([]);
   });
@@ -102,6 +163,106 @@ describe('a full environment', () => {
   it('derives the place of the log from DATA_DIR', () => {
     expect(readConfig({ DATA_DIR: '/srv/h' }).eventLog.path).toBe('/srv/h/log');
   });
+});
+
+describe('a channel without credentials', () => {
+  const kinds = (env: Environment): readonly string[] => {
+    const { email, sms, push } = readConfig(env);
+    return [email.kind, sms.kind, push.kind];
+  };
+
+  it('goes to the sandbox, whatever the others do', () => {
+    expect(kinds({ ...TWILIO })).toEqual(['sandbox', 'twilio', 'sandbox']);
+    expect(kinds({ ...SMTP, ...account(), NODE_ENV: 'test' })).toEqual(['smtp', 'sandbox', 'fcm']);
+  });
+
+  it.each([
+    [SMTP, ['smtp', 'off', 'off']],
+    [TWILIO, ['off', 'twilio', 'off']],
+    [account(), ['off', 'off', 'fcm']],
+    [{ ...SMTP, ...TWILIO, ...account() }, ['smtp', 'twilio', 'fcm']],
+  ])('is off in production once another has some: %#', (env, expected) => {
+    expect(kinds({ ...env, NODE_ENV: 'production' })).toEqual(expected);
+  });
+
+  it('goes to the sandbox in production too while nothing at all is configured', () => {
+    expect(kinds({ NODE_ENV: 'production' })).toEqual(['sandbox', 'sandbox', 'sandbox']);
+  });
+});
+
+describe('a service account', () => {
+  const fcm = { kind: 'fcm', serviceAccount: SERVICE_ACCOUNT };
+  const json = JSON.stringify(ACCOUNT, null, 2);
+
+  it.each([
+    ['JSON', json],
+    ['base64', Buffer.from(json).toString('base64')],
+    ['base64url', Buffer.from(json).toString('base64url')],
+    ['base64 in lines', Buffer.from(json).toString('base64').replace(/.{76}/g, '$&\n')],
+  ])('may be given as %s', (_form, text) => {
+    expect(readConfig({ FIREBASE_SERVICE_ACCOUNT: text }).push).toEqual(fcm);
+  });
+
+  it.each([json, `\uFEFF${json}`])('may be given as a file', (text) =>
+    withTempDir(async (folder) => {
+      const path = join(folder, 'account.json');
+      await writeFile(path, text);
+      expect(readConfig({ GOOGLE_APPLICATION_CREDENTIALS: path }).push).toEqual(fcm);
+    }),
+  );
+
+  it.each([{ project_id: 'example.com:shop' }, { universe_domain: 'googleapis.com' }])('may hold %j', (changes) => {
+    expect(problems(account(changes))).toEqual([]);
+  });
+
+  it.each<[RegExp, Environment]>([
+    [/^FIREBASE_SERVICE_ACCOUNT has an unusable type; allowed is the JSON of a/, account({ type: 'authorized_user' })],
+    [/^FIREBASE_SERVICE_ACCOUNT lacks project_id, private_key;/, account({ project_id: undefined, private_key: '' })],
+    [/^FIREBASE_SERVICE_ACCOUNT has an unusable project_id;/, account({ project_id: 'a/b' })],
+    [/^FIREBASE_SERVICE_ACCOUNT lacks client_email;/, account({ client_email: 7 })],
+    [/^FIREBASE_SERVICE_ACCOUNT has an unusable private_key;/, account({ private_key: EC_KEY })],
+    [/^FIREBASE_SERVICE_ACCOUNT has an unusable private_key;/, account({ private_key: PRIVATE_KEY.slice(0, 900) })],
+    [/^FIREBASE_SERVICE_ACCOUNT lacks type, project_id, client_email,/, { FIREBASE_SERVICE_ACCOUNT: '[]' }],
+    [/^FIREBASE_SERVICE_ACCOUNT is neither JSON nor the base64/, { FIREBASE_SERVICE_ACCOUNT: './account.json' }],
+    [/^FIREBASE_SERVICE_ACCOUNT is neither JSON nor/, { FIREBASE_SERVICE_ACCOUNT: 'null' }],
+    [
+      /^GOOGLE_APPLICATION_CREDENTIALS holds JSON; .*, and FIREBASE_SERVICE_ACCOUNT takes the JSON itself/,
+      { GOOGLE_APPLICATION_CREDENTIALS: JSON.stringify(ACCOUNT) },
+    ],
+    [
+      /^GOOGLE_APPLICATION_CREDENTIALS and FIREBASE_SERVICE_ACCOUNT are both given; allowed is one of them/,
+      { GOOGLE_APPLICATION_CREDENTIALS: './account.json', ...account() },
+    ],
+  ])('that cannot be used gives %s, and nothing else', (message, env) => {
+    const found = problems(env);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(message);
+  });
+
+  it.each([
+    ['no JSON: hunter2', /names a file that is no JSON; allowed is the JSON of a Google service account/],
+    ['{"type":"authorized_user","refresh_token":"hunter2"}', /lacks project_id, client_email, private_key and has an/],
+    [JSON.stringify({ ...ACCOUNT, private_key: 'hunter2' }), /has an unusable private_key;/],
+  ])('in a file that is not one is named without any of its content: %#', (text, message) =>
+    withTempDir(async (folder) => {
+      const path = join(folder, 'account.json');
+      await writeFile(path, text);
+      const found = problems({ GOOGLE_APPLICATION_CREDENTIALS: path });
+      expect(found).toHaveLength(1);
+      expect(found[0]).toMatch(/^GOOGLE_APPLICATION_CREDENTIALS /);
+      expect(found[0]).toMatch(message);
+      expect(found[0]).not.toContain('hunter2');
+    }),
+  );
+
+  it('in a file that cannot be read is told by the code of the error', () =>
+    withTempDir((folder) => {
+      const nowhere = problems({ GOOGLE_APPLICATION_CREDENTIALS: join(folder, 'hunter2') });
+      expect(nowhere).toEqual([expect.stringMatching(/^GOOGLE_APPLICATION_CREDENTIALS .*cannot be read \(ENOENT\);/)]);
+      expect(nowhere.join()).not.toContain('hunter2');
+      expect(problems({ GOOGLE_APPLICATION_CREDENTIALS: folder })).toEqual([expect.stringContaining('(EISDIR)')]);
+      return Promise.resolve();
+    }));
 });
 
 describe('a mistake', () => {
@@ -148,6 +309,35 @@ describe('a mistake', () => {
     [{ SMTP_URL: 'smtp://host', SMTP_FROM: 'A <a@x.org>\r\nBcc: b@x.org' }, /^SMTP_FROM/],
     [{ EMAIL_CONCURRENCY: '0' }, /^EMAIL_CONCURRENCY is "0"; allowed is a whole number from 1 to 256/],
     [{ EMAIL_CONCURRENCY: '257' }, /^EMAIL_CONCURRENCY/],
+    [{ SMS_CONCURRENCY: '0' }, /^SMS_CONCURRENCY is "0"; allowed is a whole number from 1 to 256/],
+    [{ PUSH_CONCURRENCY: '257' }, /^PUSH_CONCURRENCY/],
+    [
+      { ...TWILIO, TWILIO_ACCOUNT_SID: '' },
+      /^TWILIO_ACCOUNT_SID is missing; TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and/,
+    ],
+    [{ ...TWILIO, TWILIO_AUTH_TOKEN: '' }, /^TWILIO_AUTH_TOKEN is missing; /],
+    [TWILIO_LOGIN, /^TWILIO_FROM or TWILIO_MESSAGING_SERVICE_SID is missing; .* together or not at all/],
+    [{ ...TWILIO, TWILIO_MESSAGING_SERVICE_SID }, /^TWILIO_FROM and TWILIO_MESSAGING_SERVICE_SID are both given/],
+    [
+      { ...TWILIO, TWILIO_ACCOUNT_SID: `SK${'0'.repeat(32)}` },
+      /^TWILIO_ACCOUNT_SID is not usable; allowed is AC and 32/,
+    ],
+    [{ ...TWILIO, TWILIO_ACCOUNT_SID: `AC${'0'.repeat(33)}` }, /^TWILIO_ACCOUNT_SID/],
+    [{ ...TWILIO, TWILIO_ACCOUNT_SID: `AC${'0A'.repeat(16)}` }, /^TWILIO_ACCOUNT_SID .*, in lower case/],
+    [
+      { ...TWILIO_LOGIN, TWILIO_MESSAGING_SERVICE_SID: `MG${'B7'.repeat(16)}` },
+      /^TWILIO_MESSAGING_SERVICE_SID .*, in lower case/,
+    ],
+    [{ ...TWILIO, TWILIO_AUTH_TOKEN: 'f'.repeat(15) }, /^TWILIO_AUTH_TOKEN is not usable; allowed is 16 or more/],
+    [{ ...TWILIO, TWILIO_AUTH_TOKEN: `${'f'.repeat(32)}\n` }, /^TWILIO_AUTH_TOKEN/],
+    [{ ...TWILIO_LOGIN, TWILIO_MESSAGING_SERVICE_SID: 'MG1' }, /^TWILIO_MESSAGING_SERVICE_SID is not usable/],
+    [{ ...TWILIO, TWILIO_FROM: '0151 1234567' }, /^TWILIO_FROM is not usable; allowed is a number in E\.164 form/],
+    [{ ...TWILIO, TWILIO_FROM: '+0123456789' }, /^TWILIO_FROM/],
+    [{ ...TWILIO, TWILIO_FROM: '12' }, /^TWILIO_FROM/],
+    [{ ...TWILIO, TWILIO_FROM: '123456789' }, /^TWILIO_FROM/],
+    [{ ...TWILIO, TWILIO_FROM: 'Twelve chars' }, /^TWILIO_FROM/],
+    [{ ...TWILIO, TWILIO_FROM: 'Café' }, /^TWILIO_FROM/],
+    [{ ...TWILIO, TWILIO_FROM: 'whatsapp:+1' }, /^TWILIO_FROM/],
     [{ DOUBT_POLICY: 'resend' }, /^DOUBT_POLICY is "resend"; allowed are RESEND, HOLD\.$/],
     [{ RETRY_SCHEDULE: '30s,2 m' }, /^RETRY_SCHEDULE has the entry "2 m"; allowed are/],
     [{ RETRY_SCHEDULE: '99ms' }, /^RETRY_SCHEDULE/],
@@ -168,11 +358,15 @@ describe('a mistake', () => {
       SECRET_KEY: 'short',
       BROKER_URL: 'amqp://h',
       SMTP_FROM: 'a@b.org',
+      TWILIO_FROM: 'Shop',
+      ...account({ private_key: '' }),
       LOG_LEVEL: 'x',
       ROLES: 'api',
     };
     const found = problems(env).map((problem) => problem.split(' ')[0]);
-    expect(found.toSorted()).toEqual(['BROKER_URL', 'LOG_LEVEL', 'PORT', 'ROLES', 'SECRET_KEY', 'SMTP_URL']);
+    const others = ['BROKER_URL', 'LOG_LEVEL', 'PORT', 'ROLES', 'SECRET_KEY', 'SMTP_URL'];
+    const providers = ['FIREBASE_SERVICE_ACCOUNT', 'TWILIO_ACCOUNT_SID', 'TWILIO_AUTH_TOKEN'];
+    expect(found.toSorted()).toEqual([...others, ...providers].toSorted());
   });
 
   it('makes a message with a line for each', () => {
@@ -191,9 +385,25 @@ describe('a mistake', () => {
       EVENT_LOG_URL: 'esdb://admin:hunter2@host',
       BROKER_URL: 'amqp://guest:hunter2@host',
       PUBLIC_URL: 'https://u:hunter2@host',
+      TWILIO_ACCOUNT_SID: 'hunter2',
+      TWILIO_AUTH_TOKEN: 'hunter2',
+      TWILIO_FROM: 'hunter2 hunter2',
     };
     const found = problems(env);
-    expect(found).toHaveLength(7);
+    expect(found).toHaveLength(10);
+    expect(found.join('\n')).not.toContain('hunter2');
+  });
+
+  it.each<Environment>([
+    account({ type: 'hunter2', project_id: 'hunter2/', client_email: 'hunter2', private_key: 'hunter2' }),
+    { FIREBASE_SERVICE_ACCOUNT: 'hunter2' },
+    { FIREBASE_SERVICE_ACCOUNT: '{"hunter2"' },
+    { GOOGLE_APPLICATION_CREDENTIALS: 'hunter2' },
+    { GOOGLE_APPLICATION_CREDENTIALS: '{"private_key":"hunter2"}' },
+    { GOOGLE_APPLICATION_CREDENTIALS: '{"private_key":"hunter2"}', FIREBASE_SERVICE_ACCOUNT: 'hunter2' },
+  ])('never shows anything of a service account: %#', (env) => {
+    const found = problems(env);
+    expect(found).toHaveLength(1);
     expect(found.join('\n')).not.toContain('hunter2');
   });
 });
