@@ -102,10 +102,14 @@ function arrived(next) {
   const fresh = known ? next.filter((entry) => !known.has(entry.id)) : [];
   known = new Set(next.map((entry) => entry.id));
   for (const entry of fresh) unread.add(entry.id);
-  if (fresh.length > 0) $('news').textContent = fresh.length === 1 ? 'New message to ' + fresh[0].address : fresh.length + ' new messages';
+  if (fresh.length > 0) $('news').textContent = newsOf(fresh);
   entries = next;
   renderList();
   if (selected === null || !known.has(selected)) show(matching()[0]?.id ?? null, false);
+}
+
+function newsOf([first, ...others]) {
+  return others.length > 0 ? others.length + 1 + ' new messages' : 'New ' + nameOf(first.channel).toLowerCase() + ' to ' + addressOf(first);
 }
 
 function onArrows(container, keys, items) {
@@ -128,18 +132,19 @@ $('sign-in').addEventListener('submit', (event) => {
   signIn({ key: $('key').value.trim(), secret: $('secret').value.trim() });
 });
 $('sign-out').addEventListener('click', () => signOut());
-$('search').addEventListener('input', renderList);
+$('search').addEventListener('input', renderAnew);
+$('filter').addEventListener('change', renderAnew);
 $('back').addEventListener('click', () => {
   $('panes').classList.remove('reading');
   document.querySelector('.row[aria-current]')?.focus();
 });
-$('help').addEventListener('click', () => $('help-box').showModal());
+for (const id of ['help', 'more-help']) $(id).addEventListener('click', () => $('help-box').showModal());
 $('copy').addEventListener('click', async () => {
   await navigator.clipboard.writeText($('example').textContent);
   $('copy').textContent = 'Copied';
 });
 document.addEventListener('keydown', (event) => {
-  if (event.key !== '/' || event.target.closest('input, dialog') || $('app').hidden) return;
+  if (event.key !== '/' || event.target.closest('input:not([type=radio]), dialog') || $('app').hidden) return;
   event.preventDefault();
   $('search').focus();
 });

@@ -1,7 +1,8 @@
+import { escapeHtml, EXAMPLE, TEST_RECIPIENTS } from './page-help.ts';
+import { PAGE_READER_SCRIPT } from './page-reader-script.ts';
 import { PAGE_SCRIPT } from './page-script.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { PAGE_VIEW_SCRIPT } from './page-view-script.ts';
-import { SANDBOX_RECIPIENTS } from './smtp.ts';
 
 /**
  * The page of the sandbox: asks for an app key and its secret (or takes them from `#key:secret`, percent-encoded), then
@@ -21,7 +22,8 @@ export function renderSandboxPage(nonce: string): string {
 <body>
 ${DOOR}
 ${APP}
-<script nonce="${checked(nonce)}">${PAGE_VIEW_SCRIPT}${PAGE_SCRIPT}</script>
+${ICONS}
+<script nonce="${checked(nonce)}">${PAGE_VIEW_SCRIPT}${PAGE_READER_SCRIPT}${PAGE_SCRIPT}</script>
 </body>
 </html>
 `;
@@ -50,32 +52,33 @@ function checked(nonce: string): string {
   return nonce;
 }
 
-function escapeHtml(text: string): string {
-  const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-  return text.replace(/[&<>"]/g, (character) => entities[character] ?? '');
-}
-
 const BRAND = `<svg width="26" height="26" viewBox="0 0 26 26" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" aria-hidden="true"><circle cx="10" cy="16" r="6" fill="currentColor" stroke="none"/><path d="M16.5 9.5 23 3M12 6V2.5M19.5 14H23"/></svg>`;
 
 const LENS = `<svg width="16" height="16" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" aria-hidden="true"><circle cx="7" cy="7" r="4.5"/><path d="m10.5 10.5 3.5 3.5"/></svg>`;
 
-const RECIPIENTS = `<table class="recipients"><tbody>
-${SANDBOX_RECIPIENTS.map(
-  ({ name, description }) =>
-    `<tr><th scope="row"><code>${escapeHtml(name)}@example.com</code></th><td>${escapeHtml(description)}</td></tr>`,
-).join('\n')}
-</tbody></table>`;
+function icon(channel: string, paths: string): string {
+  return `<svg data-channel="${channel}" class="icon" width="16" height="16" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.4" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">${paths}</svg>`;
+}
 
-const EXAMPLE = `mutation {
-  registerUser(input: { id: "anna", email: "anna@example.com" }) { id }
-  requestNotification(input: {
-    userId: "anna"
-    content: {
-      title: "Your parcel is on its way"
-      body: "Hello Anna, it arrives tomorrow before noon."
-    }
-  }) { notification { id } }
-}`;
+const ICONS = `<template id="icons">
+${icon('EMAIL', '<rect x="1.7" y="3.2" width="12.6" height="9.6" rx="1.8"/><path d="m2.3 4.5 5.7 4.3 5.7-4.3"/>')}
+${icon('SMS', '<path d="M4 2.7h8A2.2 2.2 0 0 1 14.2 4.9v4A2.2 2.2 0 0 1 12 11.1H7.3L4.2 13.7v-2.6H4a2.2 2.2 0 0 1-2.2-2.2v-4A2.2 2.2 0 0 1 4 2.7zM5 5.8h6M5 8.2h3.6"/>')}
+${icon('PUSH', '<path d="M3 11.5h10c-1-1-1.5-2.1-1.5-4.4a3.5 3.5 0 0 0-7 0c0 2.3-.5 3.4-1.5 4.4zM6.6 13.6a1.5 1.5 0 0 0 2.8 0M8 2.1v1.5"/>')}
+</template>`;
+
+const CHOICES = [
+  ['', 'All'],
+  ['EMAIL', 'E-mail'],
+  ['SMS', 'SMS'],
+  ['PUSH', 'Push'],
+] as const;
+
+const FILTER = `<fieldset class="filter" id="filter"><legend class="off-screen">Show which channel</legend>
+${CHOICES.map(
+  ([channel, name], index) =>
+    `<label><input class="off-screen" type="radio" name="channel" value="${channel}"${index === 0 ? ' checked' : ''}><span>${name} <b data-count="${channel}">0</b></span></label>`,
+).join('\n')}
+</fieldset>`;
 
 const DOOR = `<main class="door" id="door" hidden>
 <form id="sign-in">
@@ -93,15 +96,15 @@ const DOOR = `<main class="door" id="door" hidden>
 const APP = `<div id="app" hidden style="display:contents">
 <header class="top">
 <h1 class="brand">${BRAND}Heliograph <span>sandbox</span></h1>
-<div class="search">${LENS}<label class="off-screen" for="search">Search by address</label>
-<input id="search" type="search" placeholder="Search by address" autocomplete="off" spellcheck="false"></div>
+<div class="search">${LENS}<label class="off-screen" for="search">Search by address, number or token</label>
+<input id="search" type="search" placeholder="Address, number or token" autocomplete="off" spellcheck="false"></div>
 <span class="state" id="state">Live</span>
 <button class="quiet" id="help" type="button">Test recipients</button>
 <button class="quiet" id="sign-out" type="button">Sign out</button>
 </header>
 <main class="panes" id="panes">
 <section class="list" aria-label="Messages">
-<div class="list-head"><span id="count"></span></div>
+${FILTER}
 <ol id="messages"></ol>
 <p class="none" id="none" hidden></p>
 </section>
@@ -115,19 +118,18 @@ const APP = `<div id="app" hidden style="display:contents">
 </article>
 <div class="empty" id="empty" hidden>
 <h2>Nothing has been sent yet</h2>
-<p class="muted">Post this to <code>/graphql</code> with the same app key and secret. The message appears here a moment later.</p>
+<p class="muted">Post this to <code>/graphql</code> with the same app key and secret. The messages appear here a moment later.</p>
 <div class="example"><div><span>GraphQL</span><button class="quiet" id="copy" type="button">Copy</button></div>
 <pre><code id="example">${escapeHtml(EXAMPLE)}</code></pre></div>
-<h3>Recipients that misbehave, at any domain</h3>
-${RECIPIENTS}
+<p class="more muted">Some addresses, numbers and tokens misbehave on purpose: <button class="plain" id="more-help" type="button">see them all</button>.</p>
 </div>
 </section>
 </main>
 <p class="off-screen" id="news" role="status"></p>
 <dialog id="help-box" aria-labelledby="help-title">
 <h2 id="help-title">Test recipients</h2>
-<p class="muted">The part before the @ decides, at any domain, also with a suffix as in <code>busy+7@example.com</code>.</p>
-${RECIPIENTS}
+<p class="muted">These make the sandbox behave as the real providers do on a bad day.</p>
+${TEST_RECIPIENTS}
 <form method="dialog"><button class="primary">Close</button></form>
 </dialog>
 </div>`;

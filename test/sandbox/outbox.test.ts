@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { tokenHint } from '../../src/events/users.ts';
 import type { State } from '../../src/ports/state/state.ts';
 import { openOutbox, type OutboxEntry } from '../../src/sandbox/outbox.ts';
 import { openTempState } from '../support/temp-state.ts';
@@ -6,6 +7,7 @@ import { openTempState } from '../support/temp-state.ts';
 function entry(address: string, text = 'hi'): Omit<OutboxEntry, 'id'> {
   return {
     channel: 'EMAIL',
+    platform: null,
     address,
     title: null,
     text,
@@ -44,6 +46,41 @@ describe('the outbox', () => {
       'anna@X.example',
       'Anna@x.example',
     ]);
+  });
+
+  it('shows of a push token what deliveries show of it, and nothing more', async () => {
+    const kept = await state();
+    const outbox = openOutbox(kept);
+    const token = 'dQw4w9WgXcQ:APA91bHun4MxP5egoKMwt2KZFBaFUH';
+    const push = { ...entry(token), channel: 'PUSH', platform: 'IOS', headers: { ttl: '3600' } } as const;
+    const shown = { ...push, id: expect.any(String) as string, address: tokenHint(token) };
+    expect(await outbox.add(push)).toEqual(shown);
+    for (const each of [outbox, openOutbox(kept)]) {
+      expect(each.list()).toEqual([shown]);
+      expect(JSON.stringify(each.list())).not.toContain(token.slice(0, -6));
+    }
+  });
+
+  it('finds the messages to one device by its whole token and by what is shown of it', async () => {
+    const kept = await state();
+    const outbox = openOutbox(kept);
+    const tokens = ['first-token-abcdef', 'second-token-abcdef', 'third-token-uvwxyz'];
+    for (const token of tokens) await outbox.add({ ...entry(token, token), channel: 'PUSH', platform: 'WEB' });
+    await outbox.add({ ...entry('+12025550123'), channel: 'SMS' });
+    for (const each of [outbox, openOutbox(kept)]) {
+      const found = (address: string): readonly (string | null)[] => each.list({ address }).map(({ text }) => text);
+      expect(found('second-token-abcdef')).toEqual(['second-token-abcdef']);
+      expect(found('abcdef')).toEqual(['second-token-abcdef', 'first-token-abcdef']);
+      expect(found('token-abcdef')).toEqual([]);
+      expect(found('+12025550123')).toEqual(['hi']);
+    }
+  });
+
+  it('knows no platform of the messages that version 1 kept', async () => {
+    const kept = await state();
+    const { platform: _, ...before } = { id: 'a', ...entry('anna@x.example') };
+    await kept.commit([{ put: ['message', 1], value: before }]);
+    expect(openOutbox(kept).list()).toEqual([{ ...before, platform: null }]);
   });
 
   it('forgets the oldest when it is full, for good', async () => {
