@@ -2,9 +2,11 @@ import { reportFault } from '../support/faults.ts';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createCommands } from '../../src/commands/create.ts';
+import { CHANNELS } from '../../src/events/event.ts';
 import { systemIds, streamOf } from '../../src/ids.ts';
 import { openKeys } from '../../src/keys.ts';
 import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
+import { isPhoneNumber } from '../../src/senders/sms-phone.ts';
 import { liquidTemplates } from '../../src/senders/templates.ts';
 import { CALLER, requestFor } from '../support/pipeline.ts';
 import { withTempDir } from '../support/temp-dir.ts';
@@ -26,6 +28,8 @@ describe('from a command to an event', () => {
         ids: systemIds,
         keys,
         templates: liquidTemplates,
+        channels: CHANNELS,
+        isPhoneNumber,
         reportFault,
       });
 

@@ -2,11 +2,13 @@ import { reportFault } from '../support/faults.ts';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createCommands } from '../../src/commands/create.ts';
+import { CHANNELS } from '../../src/events/event.ts';
 import { systemIds, streamOf } from '../../src/ids.ts';
 import { openKeys } from '../../src/keys.ts';
 import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
 import { startRoute } from '../../src/projections/route.ts';
+import { isPhoneNumber } from '../../src/senders/sms-phone.ts';
 import { liquidTemplates } from '../../src/senders/templates.ts';
 import { eventually } from '../support/eventually.ts';
 import { CALLER, requestFor, SILENT } from '../support/pipeline.ts';
@@ -21,7 +23,15 @@ describe('from an event to a decision', () => {
     withTempDir(async (folder) => {
       const { value: log, stop: closeLog } = await openLmdbEventLog(join(folder, 'log'));
       const { value: states, stop: closeStates } = await openLmdbState(join(folder, 'state'));
-      const route = startRoute({ log, state: states.open('route'), logger: SILENT, ids: systemIds, now: Date.now });
+      const state = states.open('route');
+      const route = startRoute({
+        log,
+        state,
+        logger: SILENT,
+        ids: systemIds,
+        now: Date.now,
+        channels: CHANNELS,
+      });
       const keys = openKeys('a key of at least thirty-two characters');
       const commands = createCommands({
         log,
@@ -29,6 +39,8 @@ describe('from an event to a decision', () => {
         ids: systemIds,
         keys,
         templates: liquidTemplates,
+        channels: CHANNELS,
+        isPhoneNumber,
         reportFault,
       });
 
