@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { DeliveryState, NotificationState } from '../../src/events/notification.ts';
+import type { DeliveryState } from '../../src/events/delivery.ts';
+import type { NotificationState } from '../../src/events/notification.ts';
 import { statusOf } from '../../src/events/notification.ts';
 import type { EventLog } from '../../src/ports/event-log/event-log.ts';
 import { eventually } from '../support/eventually.ts';
