@@ -94,7 +94,10 @@ function complaints(told: Told): readonly string[] {
   const kind = kindOf(told);
   return told.deliveries.flatMap((delivery) => {
     const ended = [delivery.status, delivery.reason].filter((each) => each !== null).join(' ');
-    const expected = kind.ends.includes(ended) || (ended === 'DEAD_LETTERED CLAIM_RAN_OUT' && isDeadKind(kind));
+    // Where no device is left, the routing says of every channel why it does not reach anybody.
+    const elsewhere = delivery.channel !== kind.channel && ended === 'SUPPRESSED NO_ADDRESS';
+    const expected =
+      elsewhere || kind.ends.includes(ended) || (ended === 'DEAD_LETTERED CLAIM_RAN_OUT' && isDeadKind(kind));
     const why = expected ? [] : [`${kind.channel} ${kind.name}: ${ended}`];
     return isExplained(told, delivery)
       ? why
