@@ -49,10 +49,11 @@ export async function isReachedAt(
   { tenant, userId }: { readonly tenant: string; readonly userId: string },
   { channel, address }: { readonly channel: Channel; readonly address: string },
 ): Promise<boolean> {
-  const { stream, fold } = holderAggregate(tenant, userId);
-  const holder = fold(await log.read(stream));
-  if (holder === null || !addressesOf(holder.user, channel).some((each) => each.address === address)) return false;
-  return channel !== 'PUSH' || !(await isTakenByOthers(log, holder, address));
+  const events = await log.read(streamOf.user(tenant, userId));
+  const user = foldUser(events);
+  if (user === null || !addressesOf(user, channel).some((each) => each.address === address)) return false;
+  if (channel !== 'PUSH') return true;
+  return !(await isTakenByOthers(log, holderOf(user, events), address));
 }
 
 async function isTakenByOthers(log: EventLog, holder: Holder, token: string): Promise<boolean> {
@@ -84,7 +85,11 @@ export function holderAggregate(tenant: string, userId: string): Aggregate<Holde
 
 function foldHolder(events: readonly RecordedEvent[]): Holder | null {
   const user = foldUser(events);
-  return user === null ? null : { user, registrations: events.flatMap(registrationsIn) };
+  return user === null ? null : holderOf(user, events);
+}
+
+function holderOf(user: UserState, events: readonly RecordedEvent[]): Holder {
+  return { user, registrations: events.flatMap(registrationsIn) };
 }
 
 function registrationsIn(event: RecordedEvent): readonly Registration[] {

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Started } from '../lifecycle.ts';
 import { NOT_FOUND, refuse, REFUSALS, respond } from './fcm-answers.ts';
 import { entryOf, readMessage } from './fcm-message.ts';
 import { type FirstTime, openFirstTime } from './first-time.ts';
+import { closeServer, KEEP_ALIVE_MS, listen, readBody } from './http.ts';
 import type { Outbox, OutboxEntry } from './outbox.ts';
 
 /**
@@ -46,10 +46,6 @@ export interface SandboxFcmOptions {
   readonly now?: () => Date;
 }
 
-const LARGEST_REQUEST = 64 * 1024;
-/** Longer than senders keep an idle connection. */
-const KEEP_ALIVE_MS = 60_000;
-
 /** FCM HTTP v1 that accepts everything into the outbox with any access token, without encryption: for loopback only. */
 export async function openSandboxFcm(
   outbox: Outbox,
@@ -71,30 +67,13 @@ export async function openSandboxFcm(
     underWay.add(received);
   });
   const host = options.host ?? '127.0.0.1';
-  await listen(server, host, options.port ?? 0);
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server, host, options.port ?? 0);
   const stop = async (): Promise<void> => {
     stopping.abort();
-    const closed = new Promise<void>((resolve) =>
-      server.close(() => {
-        resolve();
-      }),
-    );
-    server.closeAllConnections();
-    await closed;
+    await closeServer(server);
     await Promise.all(underWay);
   };
   return { value: { host, port }, stop };
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }
 
 interface Receiving {
@@ -122,17 +101,6 @@ async function receive(request: IncomingMessage, response: ServerResponse, recei
 function projectOf({ method, url }: IncomingMessage): string | null {
   const found = /^\/v1\/projects\/([^/]+)\/messages:send$/.exec(url ?? '');
   return method === 'POST' ? (found?.[1] ?? null) : null;
-}
-
-/** The rest of a request that is too large is read and dropped, and what there is of it is no JSON. */
-async function readBody(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size <= LARGEST_REQUEST) chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 interface Delivery {

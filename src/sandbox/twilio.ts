@@ -1,11 +1,11 @@
 import { timingSafeEqual } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Started } from '../lifecycle.ts';
 import type { State } from '../ports/state/state.ts';
 import { type FirstTime, openFirstTime } from './first-time.ts';
+import { closeServer, KEEP_ALIVE_MS, listen, readBody } from './http.ts';
 import type { Outbox } from './outbox.ts';
 import { callbackFields, cut, readMessage, resourceOf, type SandboxMessage } from './twilio-message.ts';
 import { type ApiError, numberOf, NUMBERS, receiptsOf, TOO_MANY, UNAUTHORIZED } from './twilio-numbers.ts';
@@ -39,9 +39,6 @@ export interface SandboxTwilioOptions {
   readonly reach?: (url: string) => string | null;
 }
 
-const LARGEST_REQUEST = 64 * 1024;
-/** Longer than senders keep an idle connection. */
-const KEEP_ALIVE_MS = 60_000;
 /** With a receipt that is to come before the answer. */
 const PATIENCE_MS = 5_000;
 /** Before each receipt. */
@@ -82,22 +79,10 @@ export async function openSandboxTwilio(
   });
   const stop = async (): Promise<void> => {
     stopping.abort();
-    const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
-    server.closeAllConnections();
-    await Promise.all([closed, receipts.stop()]);
+    await Promise.all([closeServer(server), receipts.stop()]);
     await Promise.all(underWay);
   };
   return { value: { url: `http://${host.includes(':') ? `[${host}]` : host}:${String(port)}` }, stop };
-}
-
-function listen(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve((server.address() as AddressInfo).port);
-    });
-  });
 }
 
 interface Serving {
@@ -125,17 +110,6 @@ async function serve(request: IncomingMessage, serving: Serving): Promise<Answer
   }
   const message = readMessage(new URLSearchParams(body), { accountSid, now: serving.now() });
   return 'error' in message ? message.error : behave(message, serving);
-}
-
-/** Of a request that is too large, the rest is read and dropped. */
-async function readBody(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size <= LARGEST_REQUEST) chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 function isLogin(header: string | undefined): boolean {
