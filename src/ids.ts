@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto';
 import { v4, v5, v7, validate } from 'uuid';
 
 /** Source of names. Random ones are injected so that tests can choose them. */
@@ -49,11 +50,54 @@ export const streamOf = {
   receipt: (...parts: readonly string[]): string => `receipt-${derivedId('receipt', ...parts)}`,
   /** Who may have the device of that id. */
   device: (tenant: string, deviceId: string): string => `device-${derivedId('device', tenant, deviceId)}`,
+  /** Bookkeeping of the one who writes ClickHouse. */
+  ingest: 'ingest-analytics',
   /** Who may have the device with that push token. */
   token: (tenant: string, token: string): string => `token-${derivedId('token', tenant, token)}`,
 } as const;
 
-/** Names one update for clients: the log, the position in it, and the index within the event. Opaque to them. */
-export function cursorOf(logId: string, position: string, index = 0): string {
-  return Buffer.from(`${logId}/${position}/${String(index)}`).toString('base64url');
+/** A place in the log: an update, or the whole of an event. What is resumed from there comes after it. */
+export interface Place {
+  readonly position: string;
+  /** Of the update within its event, counted from 0. */
+  readonly index: number;
+  /** When it was recorded; milliseconds since the epoch. */
+  readonly at: number;
+  /** Where further updates of the same event follow: whose event it is. Null: the event is over with this one. */
+  readonly notificationId: string | null;
+}
+
+/** Places as clients see them: opaque to them, and none that this service did not hand out. */
+export interface Cursors {
+  readonly of: (tenant: string, place: Place) => string;
+  /** Null when it was changed, or is of another tenant, another log or another SECRET_KEY. */
+  readonly read: (tenant: string, cursor: string) => Place | null;
+}
+
+const CURSOR_MAC_BYTES = 9;
+
+/** `mac` signs a text; only its first 9 bytes count. */
+export function openCursors(logId: string, mac: (...parts: readonly string[]) => Buffer): Cursors {
+  const sign = (tenant: string, text: string): Buffer =>
+    mac('cursor', logId, tenant, text).subarray(0, CURSOR_MAC_BYTES);
+  return {
+    of: (tenant, { position, index, at, notificationId }) => {
+      const text = [String(index), at.toString(36), notificationId ?? '', position].join('/');
+      return Buffer.concat([sign(tenant, text), Buffer.from(text)]).toString('base64url');
+    },
+    read: (tenant, cursor) => {
+      const bytes = Buffer.from(cursor, 'base64url');
+      const text = bytes.subarray(CURSOR_MAC_BYTES).toString();
+      // Node decodes base64url leniently; written again, only one spelling is left.
+      const known = bytes.toString('base64url') === cursor && bytes.length > CURSOR_MAC_BYTES;
+      if (!known || !timingSafeEqual(bytes.subarray(0, CURSOR_MAC_BYTES), sign(tenant, text))) return null;
+      const [index, at = '', notificationId, ...position] = text.split('/');
+      return {
+        position: position.join('/'),
+        index: Number(index),
+        at: parseInt(at, 36),
+        notificationId: notificationId === '' ? null : (notificationId ?? null),
+      };
+    },
+  };
 }

@@ -20,6 +20,7 @@ export function openKeys(secretKey: string): Keys {
       return left.length === right.length && timingSafeEqual(left, right);
     },
     newCredentials,
+    mac,
     receiptToken: (attempt) => receiptToken(attempt, receiptMac),
     readReceiptToken: (token) => readReceiptToken(token, receiptMac),
   };

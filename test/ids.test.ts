@@ -1,6 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { deliveryId, derivedId, isNotificationId, keyedNotificationId, streamOf, systemIds } from '../src/ids.ts';
+import {
+  deliveryId,
+  derivedId,
+  isNotificationId,
+  keyedNotificationId,
+  openCursors,
+  streamOf,
+  systemIds,
+  type Place,
+} from '../src/ids.ts';
+import { openKeys } from '../src/keys.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -92,5 +102,94 @@ describe('the id of a notification', () => {
   it('sorts by the time it was made at', () => {
     const ids = Array.from({ length: 200 }, () => systemIds.ordered());
     expect(ids.toSorted()).toEqual(ids);
+  });
+});
+
+describe('a cursor', () => {
+  const keys = openKeys('secret key one');
+  const LOG = 'b0b5a3f6-52a3-4b5e-8e2b-2f4f3c1d0a99';
+  const cursors = openCursors(LOG, keys.mac);
+  const some: Place = {
+    position: '0000000000000042',
+    index: 1,
+    at: Date.parse('2026-03-01T12:00:00.000Z'),
+    notificationId: '018f3a52-0000-7000-8000-000000000001',
+  };
+  const position = fc.oneof(
+    fc.constant(''),
+    fc.nat().map(String),
+    fc.string({ unit: 'grapheme' }),
+    fc.constant('C:1/P:2'),
+  );
+  const place: fc.Arbitrary<Place> = fc.record({
+    position,
+    index: fc.nat(),
+    at: fc.oneof(fc.maxSafeNat(), fc.integer({ max: 0 })),
+    notificationId: fc.option(fc.uuid()),
+  });
+
+  it('names a place, in the alphabet of base64url', () => {
+    fc.assert(
+      fc.property(place, (named) => {
+        const cursor = cursors.of('acme', named);
+        expect(cursor).toMatch(/^[\w-]+$/);
+        expect(cursors.read('acme', cursor)).toEqual(named);
+        expect(cursors.of('acme', named)).toBe(cursor);
+      }),
+    );
+    expect(cursors.of('acme', some).length).toBeLessThanOrEqual(100);
+  });
+
+  it('is another for another place', () => {
+    fc.assert(
+      fc.property(place, place, (a, b) => {
+        expect(cursors.of('acme', a) === cursors.of('acme', b)).toBe(JSON.stringify(a) === JSON.stringify(b));
+      }),
+    );
+  });
+
+  it.each([
+    ['in the middle of an event', some],
+    ['at the end of one', { ...some, notificationId: null }],
+  ])('%s is broken by any change of one character, and has no second spelling', (_, named) => {
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/= .%\u0000\u00e9';
+    const cursor = cursors.of('acme', named);
+    for (const at of Array.from(cursor).keys()) {
+      for (const character of alphabet) {
+        const changed = cursor.slice(0, at) + character + cursor.slice(at + 1);
+        if (changed !== cursor) expect(cursors.read('acme', changed)).toBeNull();
+      }
+    }
+    const others = [`${cursor}=`, `${cursor}==`, ` ${cursor}`, `${cursor}\n`, cursor.slice(1), cursor.slice(0, -1)];
+    for (const other of others) expect(cursors.read('acme', other)).toBeNull();
+  });
+
+  it('is not any other text, of whatever length', () => {
+    for (const text of ['', 'x', '0000000000000042', 'A'.repeat(12), 'A'.repeat(1_000_000)]) {
+      expect(cursors.read('acme', text)).toBeNull();
+    }
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.base64String()), (text) => {
+        expect(cursors.read('acme', text)).toBeNull();
+      }),
+    );
+  });
+
+  it('of another tenant, of another log, of another key or of any other use of this one is worth nothing', () => {
+    const cursor = cursors.of('acme', some);
+    expect(cursors.read('globex', cursor)).toBeNull();
+    expect(openCursors('another log', keys.mac).read('acme', cursor)).toBeNull();
+    expect(openCursors(LOG, openKeys('secret key two').mac).read('acme', cursor)).toBeNull();
+    const text = Buffer.from(cursor, 'base64url').subarray(9);
+    for (const mac of [
+      keys.mac('receipt', LOG, 'acme', text.toString()),
+      keys.mac('cursor', LOG, 'acme' + text.toString()),
+    ]) {
+      expect(cursors.read('acme', Buffer.concat([mac.subarray(0, 9), text]).toString('base64url'))).toBeNull();
+    }
+    const own = Buffer.concat([keys.mac('cursor', LOG, 'acme', text.toString()).subarray(0, 9), text]).toString(
+      'base64url',
+    );
+    expect(own).toBe(cursor);
   });
 });

@@ -122,6 +122,19 @@ describe('keyed hashes', () => {
     expect(openKeys('secret key one').secretHash('a', 'b')).toBe(keys.secretHash('a', 'b'));
   });
 
+  it('of lists of texts depend on every part and on how the text is cut', () => {
+    const part = fc.string({ unit: fc.constantFrom('a', '"', ',', '\\', ']', 'é', '\ud800', '\udc00'), maxLength: 3 });
+    fc.assert(
+      fc.property(part, fc.array(part, { maxLength: 3 }), part, fc.array(part, { maxLength: 3 }), (a, as, b, bs) => {
+        const same = JSON.stringify([a, ...as]) === JSON.stringify([b, ...bs]);
+        expect(keys.mac(a, ...as).equals(keys.mac(b, ...bs))).toBe(same);
+      }),
+      { numRuns: 1_000 },
+    );
+    expect(keys.mac('a')).toHaveLength(32);
+    expect(openKeys('secret key two').mac('a').equals(keys.mac('a'))).toBe(false);
+  });
+
   it('are compared as a whole', () => {
     const hash = keys.secretHash('a', 'b');
     expect(keys.sameHash(hash, hash)).toBe(true);

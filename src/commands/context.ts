@@ -3,7 +3,7 @@ import type { Metadata } from '../events/event.ts';
 import { metadata } from '../events/metadata.ts';
 import type { TemplateVariant } from '../events/templates.ts';
 import type { Channel } from '../events/event.ts';
-import type { Ids } from '../ids.ts';
+import type { Cursors, Ids } from '../ids.ts';
 import type { EventLog } from '../ports/event-log/event-log.ts';
 
 /** What the commands are given by the composition root. */
@@ -13,6 +13,7 @@ export interface CommandContext {
   readonly now: () => number;
   readonly ids: Ids;
   readonly keys: Keys;
+  readonly cursors: Cursors;
   readonly templates: TemplateEngine;
   /** Channels that there is a provider for. */
   readonly channels: readonly Channel[];
@@ -29,6 +30,8 @@ export interface Keys {
   readonly secretHash: (appKey: string, appSecret: string) => string;
   /** Compares in constant time. */
   readonly sameHash: (a: string, b: string) => boolean;
+  /** Signs a list of texts; the first says what for, so that no value can stand in for another. */
+  readonly mac: (label: string, ...parts: readonly string[]) => Buffer;
   readonly newCredentials: () => { readonly appKey: string; readonly appSecret: string };
   /**
    * Names an attempt in the address that its receipts go to, so that nobody else can: 72 characters of the alphabet of

@@ -9,6 +9,7 @@ import type {
   SuppressReason,
 } from './notifications.ts';
 import type { BounceReason, RejectReason, RetryReason, UnknownReason } from './outcome.ts';
+import { earliest, isEngagement, NOT_ENGAGED, withEngagement, type Engaged, type Engagement } from './engagement.ts';
 import { isOurs } from './outcome.ts';
 
 export const DELIVERY_STATUSES = [
@@ -38,7 +39,7 @@ export type DeliveryReason =
   | SuppressReason;
 
 /** A delivery as the events of its notification tell it. */
-export interface DeliveryState {
+export interface DeliveryState extends Engaged {
   readonly id: string;
   readonly channel: Channel;
   readonly platform: Platform | null;
@@ -101,6 +102,7 @@ export function decidedDelivery(decision: Decision): DeliveryState {
     bounces: [],
     sentAt: null,
     deliveredAt: null,
+    ...NOT_ENGAGED,
   };
 }
 
@@ -110,6 +112,7 @@ export function decidedDelivery(decision: Decision): DeliveryState {
  */
 export function evolveDelivery(delivery: DeliveryState, event: DeliveryEvent, metadata: Metadata): DeliveryState {
   if (isFact(event)) return withFact(delivery, event, metadata.occurredAt);
+  if (isEngagement(event)) return withEngagement(delivery, event, metadata.occurredAt);
   if (!hasEnded(delivery) && !isSuperseded(delivery, event)) return withProgress(delivery, event);
   return event.type === 'DeliveryOutcomeUnknown' ? withDoubt(doubting(delivery, event.data.attempt)) : delivery;
 }
@@ -128,7 +131,7 @@ function isFact(event: DeliveryEvent): event is Fact {
   return event.type === 'DeliverySent' || event.type === 'DeliveryDelivered' || event.type === 'DeliveryBounced';
 }
 
-function withProgress(delivery: DeliveryState, event: Exclude<DeliveryEvent, Fact>): DeliveryState {
+function withProgress(delivery: DeliveryState, event: Exclude<DeliveryEvent, Fact | Engagement>): DeliveryState {
   const idle = { ...delivery, claimUntil: null, retryAt: null };
   switch (event.type) {
     case 'DeliveryAttempted': {
@@ -216,11 +219,6 @@ function withBounce(bounces: readonly Bounce[], { attempt, reason }: Bounce): re
 
 function including(attempts: readonly number[], attempt: number): readonly number[] {
   return attempts.includes(attempt) ? attempts : [...attempts, attempt].toSorted((a, b) => a - b);
-}
-
-/** RFC 3339 in UTC with milliseconds: the order of the text is the order of time. */
-function earliest(before: string | null, occurredAt: string): string {
-  return before === null || occurredAt < before ? occurredAt : before;
 }
 
 function retrying({ failures }: DeliveryState, { reason, retryAt }: DeliveryRetryScheduled): Partial<DeliveryState> {

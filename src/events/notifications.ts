@@ -8,7 +8,7 @@ export type NotificationEvent =
   | DomainEvent<'NotificationCancelled', Record<string, never>>
   | DeliveryEvent;
 
-/** Facts about one delivery of a notification. `attempt` counts from 1; `raw` is the provider's own word. */
+/** Facts about one delivery of a notification (a conversion may be about none). `attempt` counts from 1; `raw` is the provider's own word. */
 export type DeliveryEvent =
   | DomainEvent<'DeliveryAttempted', DeliveryAttempted>
   | DomainEvent<'DeliverySent', DeliverySent>
@@ -21,7 +21,10 @@ export type DeliveryEvent =
   | DomainEvent<'DeliverySuppressed', DeliveryRef & { readonly reason: SuppressReason }>
   | DomainEvent<'DeliveryDeadLettered', DeliveryEnded & { readonly reason: RetryReason | UnknownReason }>
   | DomainEvent<'DeliveryDelivered', DeliverySent>
-  | DomainEvent<'DeliveryBounced', DeliverySent & { readonly reason: BounceReason }>;
+  | DomainEvent<'DeliveryBounced', DeliverySent & { readonly reason: BounceReason }>
+  | DomainEvent<'DeliveryOpened', DeliveryRef>
+  | DomainEvent<'DeliveryClicked', DeliveryRef>
+  | DomainEvent<'ConversionRecorded', ConversionRecorded>;
 
 export interface Content {
   readonly title: string | null;
@@ -120,6 +123,22 @@ export interface DeliveryRetryScheduled extends DeliveryEnded {
 export interface DeliveryOutcomeUnknown extends DeliveryEnded {
   readonly reason: UnknownReason;
   readonly retryAt: string | null;
+}
+
+/** What a person did in the end, as a client told: a purchase, a sign-up. */
+export interface ConversionRecorded {
+  /** Which delivery it is put down to; null when nothing was sent. */
+  readonly deliveryId: string | null;
+  /** The client's own word, for example `purchase`. */
+  readonly name: string;
+  readonly value: number | null;
+  /** Three capital letters, as in ISO 4217. */
+  readonly currency: string | null;
+  /** When it happened, which may be long before it was told; never before the sending or, where nothing was sent, the request. */
+  readonly convertedAt: string;
+  /** Keyed hashes of the idempotency key, where one was given, and of the input as it was sent. */
+  readonly keyHash: string | null;
+  readonly inputHash: string;
 }
 
 /** ATTEMPT_IN_DOUBT: an earlier attempt may have reached the provider; no further one will be made. */

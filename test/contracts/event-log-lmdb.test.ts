@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
 import { START, type EventLog, type Position } from '../../src/ports/event-log/event-log.ts';
 import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
@@ -42,6 +42,27 @@ describe('the embedded event log', () => {
       await log.append('order-2', large, 0);
       const batches = await collect(log, START, {}, await log.head());
       expect(batches.map(({ events }) => events.length)).toEqual([500, 500, 11, 11, 11, 11, 6]);
+    });
+  });
+
+  it('reads no more for the newest event of a long stream than for that of a short one', async () => {
+    await withLog(async (log) => {
+      await log.append('order-1', newEvents(1), 0);
+      for (let version = 0; version < 3_000; version += 1_000) await log.append('order-2', newEvents(1_000), version);
+      const decoded = vi.spyOn(JSON, 'parse');
+      try {
+        const readsFor = async (stream: string): Promise<number> => {
+          decoded.mockClear();
+          await log.last(stream);
+          return decoded.mock.calls.length;
+        };
+        const short = await readsFor('order-1');
+        expect(short).toBeGreaterThan(0);
+        expect(await readsFor('order-2')).toBe(short);
+        expect(await readsFor('order-3')).toBe(0);
+      } finally {
+        decoded.mockRestore();
+      }
     });
   });
 

@@ -79,6 +79,7 @@ export function eventLogContract(open: () => Promise<Started<LogUnderTest>>): vo
     await reopen();
     expect(log.id).toBe(id);
     expect(await log.read(stream)).toEqual(before);
+    expect(await log.last(stream)).toEqual(before.at(-1));
     expect(await log.append(stream, events, 0)).toEqual(answer);
     expect(await log.read(stream)).toHaveLength(3);
   });
@@ -97,6 +98,7 @@ export function eventLogContract(open: () => Promise<Started<LogUnderTest>>): vo
     await following.ended;
     await expect(closing.append(stream, newEvents(1), 4)).rejects.toThrow('the event log is closed');
     await expect(closing.read(stream)).rejects.toThrow('the event log is closed');
+    await expect(closing.last(stream)).rejects.toThrow('the event log is closed');
     await expect(closing.head()).rejects.toThrow('the event log is closed');
     await expect(nextBatch(closing.subscribe(START, {}, following.signal))).rejects.toThrow('the event log is closed');
   });
@@ -148,6 +150,8 @@ function appending({ log, newStream }: Given): void {
       log().append('order-\0', newEvents(1), 0),
       log().append(stream, newEvents(1), -1),
       log().append(stream, newEvents(1), 0.5),
+      log().last(''),
+      log().last('order-\0'),
       nextBatch(log().subscribe('nowhere' as Position, {}, new AbortController().signal)),
     ];
     for (const misuse of misuses) await expect(misuse).rejects.toBeInstanceOf(RangeError);
@@ -223,6 +227,27 @@ function reading({ log, newStream }: Given): void {
     expect(await log().read(newStream())).toEqual([]);
   });
 
+  it('gives the newest event alone, and none of a stream that does not exist', async () => {
+    const stream = newStream();
+    expect(await log().last(stream)).toBeNull();
+    const only = newEvent();
+    await log().append(stream, [only], 0);
+    expect(await log().last(stream)).toMatchObject({ ...only, stream, version: 1 });
+    await log().append(stream, newEvents(999), 1);
+    const { position } = await log().append(stream, [newEvent({ data: null })], 1_000);
+    expect(await log().last(stream)).toEqual((await log().read(stream)).at(-1));
+    expect(await log().last(stream)).toMatchObject({ stream, version: 1_001, position, data: null });
+  });
+
+  it('knows the newest event as soon as its append is answered', async () => {
+    const stream = newStream();
+    for (const version of Array.from({ length: 20 }).keys()) {
+      const event = newEvent();
+      await log().append(stream, [event], version);
+      expect((await log().last(stream))?.id).toBe(event.id);
+    }
+  });
+
   it('keeps streams apart whose names begin alike', async () => {
     const stream = newStream();
     const names = [stream, `${stream}-`, `${stream}1`, `${stream}\u0001`, `${stream}é`];
@@ -231,6 +256,7 @@ function reading({ log, newStream }: Given): void {
       expect((await log().read(name)).map((event) => event.stream)).toEqual(
         Array.from({ length: index + 1 }, () => name),
       );
+      expect(await log().last(name)).toMatchObject({ stream: name, version: index + 1 });
     }
   });
 }

@@ -60,6 +60,7 @@ export function commandsOn(): fc.Arbitrary<Iterable<Command>> {
       fc.tuple(pick, draft()).map((args) => retryWithMore(...args)),
       fc.tuple(stream, drafts).map(([name, events]) => appendTooLarge(name, events)),
       fc.tuple(stream, fc.nat({ max: 8 })).map((args) => read(...args)),
+      stream.map((name) => last(name)),
       fc.tuple(pick, filter()).map((args) => subscribe(...args)),
       fc.constant(head()),
       fc.constant(reopen()),
@@ -165,6 +166,14 @@ function read(name: string, after: number): Command {
     const stream = model.prefix + name;
     const expected = (model.streams.get(stream) ?? []).slice(after);
     expect(withoutPosition(await log.read(stream, after))).toEqual(expected);
+  });
+}
+
+function last(name: string): Command {
+  return command(`read the last event of ${name}`, async (model, log) => {
+    const stream = model.prefix + name;
+    const newest = await log.last(stream);
+    expect(newest && withoutPosition([newest])).toEqual(model.streams.get(stream)?.slice(-1) ?? null);
   });
 }
 

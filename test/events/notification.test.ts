@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hasEnded } from '../../src/events/delivery.ts';
+import { hasEnded, type DeliveryState } from '../../src/events/delivery.ts';
 import { statusOf } from '../../src/events/notification.ts';
 import { foldNotification } from '../../src/events/fold.ts';
 import type { DeliverySent, NotificationEvent } from '../../src/events/notifications.ts';
@@ -208,6 +208,107 @@ function meaningOf(events: readonly NotificationEvent[]): unknown {
   const times = { sent: sentAt !== null, delivered: deliveredAt !== null, retry: retryAt !== null };
   return { status, reason, provider, providerMessageId, inDoubt, doubtful, on, by, arrived, bounces, times };
 }
+
+type Engagement = 'DeliveryOpened' | 'DeliveryClicked' | 'ConversionRecorded';
+
+function engaged(type: Engagement, deliveryId: string | null = DELIVERY, convertedAt = at(0)): NotificationEvent {
+  if (type === 'ConversionRecorded') {
+    const data = { deliveryId, name: 'purchase', value: null, currency: null, convertedAt };
+    return { type, data: { ...data, keyHash: null, inputHash: 'hash' } };
+  }
+  return { type, data: { deliveryId: deliveryId ?? '' } };
+}
+
+const opened = engaged('DeliveryOpened');
+const clicked = engaged('DeliveryClicked');
+
+/** All of a delivery but what its recipient did. */
+function withoutEngagement(delivery: DeliveryState | undefined): unknown {
+  const { openedAt: _1, lastOpenedAt: _2, clickedAt: _3, lastClickedAt: _4, convertedAt: _5, ...rest } = delivery ?? {};
+  return rest;
+}
+
+describe('what the recipient did', () => {
+  it('is known by its first and its last time, in whatever order it is told', () => {
+    const kinds = { DeliveryOpened: ['openedAt', 'lastOpenedAt'], DeliveryClicked: ['clickedAt', 'lastClickedAt'] };
+    const any = fc.record({ type: fc.constantFrom('DeliveryOpened', 'DeliveryClicked'), ms: fc.nat(9_999_999) });
+    fc.assert(
+      fc.property(fc.array(any, { maxLength: 8 }), (told) => {
+        const events = told.map(({ type, ms }, index) => stored(engaged(type), ms, index + 2));
+        const state = foldNotification([stored(requested()), stored(routed(), 0, 1), ...events]);
+        for (const [type, [first = '', last = '']] of Object.entries(kinds)) {
+          const times = told.filter((each) => each.type === type).map(({ ms }) => at(ms));
+          const sorted = times.toSorted();
+          expect(state?.deliveries[0]).toMatchObject({ [first]: sorted[0] ?? null, [last]: sorted.at(-1) ?? null });
+        }
+      }),
+    );
+  });
+
+  it('in the end counts from when it happened, and not from when it was told', () => {
+    const story = [requested(), routed(), ...[9, 5, 7].map((ms) => engaged('ConversionRecorded', DELIVERY, at(ms)))];
+    expect(given(...story).deliveries[0]).toMatchObject({ convertedAt: at(5), clickedAt: null, openedAt: null });
+  });
+
+  it('is not known before it did anything', () => {
+    const nothing = { openedAt: null, lastOpenedAt: null, clickedAt: null, lastClickedAt: null, convertedAt: null };
+    expect(given(requested(), routed(), attempted(), sent()).deliveries[0]).toMatchObject(nothing);
+  });
+
+  it('is told of one delivery, and changes no other; a conversion may be put down to none', () => {
+    const other = `${DELIVERY.slice(0, -1)}0`;
+    const both = routed({}, { deliveryId: other });
+    const before = given(requested(), both);
+    for (const event of [opened, clicked, engaged('ConversionRecorded')]) {
+      const after = given(requested(), both, event);
+      expect(after.deliveries[1]).toEqual(before.deliveries[1]);
+      expect(after.deliveries[0]).not.toEqual(before.deliveries[0]);
+    }
+    for (const about of [null, 'unknown']) {
+      const after = given(requested(), both, engaged('ConversionRecorded', about));
+      expect(after.deliveries).toEqual(before.deliveries);
+    }
+  });
+
+  it('changes nothing of how the delivery and the notification stand, wherever in their story it comes', () => {
+    const ours = fc.subarray([
+      attempted(1),
+      outcomeUnknown(1),
+      attempted(2),
+      retryScheduled(2),
+      attempted(3),
+      rejected,
+      sent(1),
+      delivered(1),
+      bounced(3),
+      suppressed,
+      expired,
+      cancelled,
+      ended,
+    ]);
+    const any = fc.constantFrom(opened, clicked, engaged('ConversionRecorded'), engaged('ConversionRecorded', null));
+    fc.assert(
+      fc.property(ours, fc.array(fc.tuple(any, fc.nat(13)), { maxLength: 8 }), (own, told) => {
+        const at0 = (events: readonly NotificationEvent[]) => events.map((event, index) => stored(event, 0, index));
+        const mixed = own.flatMap((event, index) => [
+          ...told.filter(([, at]) => at === index).map(([each]) => each),
+          event,
+        ]);
+        const rest = told.filter(([, place]) => place >= own.length).map(([each]) => each);
+        const plain = foldNotification(at0([requested(), routed(), ...own]));
+        const full = foldNotification(at0([requested(), routed(), ...mixed, ...rest]));
+        if (plain === null || full === null) throw new Error('a story begins with NotificationRequested');
+        expect(withoutEngagement(full.deliveries[0])).toEqual(withoutEngagement(plain.deliveries[0]));
+        expect([statusOf(full), full.routed, full.cancelled]).toEqual([statusOf(plain), plain.routed, plain.cancelled]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('before the routing is known of no delivery', () => {
+    expect(given(requested(), engaged('ConversionRecorded', null)).deliveries).toEqual([]);
+  });
+});
 
 describe('the fold of a notification', () => {
   it('passes over events of types it does not know', () => {

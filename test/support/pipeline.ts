@@ -6,7 +6,7 @@ import { createCommands, createQueries } from '../../src/commands/create.ts';
 import { createDeliveries } from '../../src/commands/deliveries.ts';
 import type { DeliveryPolicy } from '../../src/commands/delivery-policy.ts';
 import { SCOPES } from '../../src/events/clients.ts';
-import { systemIds } from '../../src/ids.ts';
+import { openCursors, systemIds } from '../../src/ids.ts';
 import { openKeys } from '../../src/keys.ts';
 import { start, type Started } from '../../src/lifecycle.ts';
 import type { Log } from '../../src/log.ts';
@@ -59,11 +59,13 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
     const log = options.wrap?.(opened) ?? opened;
     const states = scope.use(await openLmdbState(join(folder, options.stateName ?? 'state')));
     const broker = scope.use(openInProcessBroker());
+    const keys = openKeys('0'.repeat(32));
     const context = {
       log,
       now,
       ids: systemIds,
-      keys: openKeys('0'.repeat(32)),
+      keys,
+      cursors: openCursors(log.id, keys.mac),
       templates: liquidTemplates,
       reportFault,
       ...PROVIDERS,

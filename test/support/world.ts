@@ -4,7 +4,7 @@ import { setImmediate as everybodyWaits } from 'node:timers/promises';
 import type { Commands, Queries } from '../../src/commands/commands.ts';
 import type { CommandContext } from '../../src/commands/context.ts';
 import { createCommands, createQueries } from '../../src/commands/create.ts';
-import { streamOf, systemIds } from '../../src/ids.ts';
+import { openCursors, streamOf, systemIds } from '../../src/ids.ts';
 import { openKeys } from '../../src/keys.ts';
 import { openScope, type Started } from '../../src/lifecycle.ts';
 import type { Log } from '../../src/log.ts';
@@ -72,6 +72,7 @@ export function withWorld(work: (world: World) => Promise<void>, now: Clock = cl
         now: now.now,
         ids: systemIds,
         keys,
+        cursors: openCursors(log.id, keys.mac),
         templates: liquidTemplates,
         reportFault,
         ...PROVIDERS,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createCommands } from '../../src/commands/create.ts';
 import { CHANNELS } from '../../src/events/event.ts';
-import { systemIds, streamOf } from '../../src/ids.ts';
+import { openCursors, systemIds, streamOf } from '../../src/ids.ts';
 import { openKeys } from '../../src/keys.ts';
 import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
 import { isPhoneNumber } from '../../src/senders/sms-phone.ts';
@@ -27,6 +27,7 @@ describe('from a command to an event', () => {
         now: Date.now,
         ids: systemIds,
         keys,
+        cursors: openCursors(log.id, keys.mac),
         templates: liquidTemplates,
         channels: CHANNELS,
         isPhoneNumber,

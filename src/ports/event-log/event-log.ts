@@ -78,6 +78,9 @@ export interface EventLog {
   /** The stream's events after version `after` (default 0: all), oldest first; empty when there is no such stream. Streams are short by design. */
   read(stream: string, after?: number): Promise<readonly RecordedEvent[]>;
 
+  /** The stream's newest event, however long it is; null when there is no such stream. */
+  last(stream: string): Promise<RecordedEvent | null>;
+
   /**
    * Everything after `after` (exclusive) that matches `filter`, first what is there, then live, in log order, at least once.
    * A slow reader slows nobody else and costs no memory: it is fed from the log, not from a buffer.

@@ -55,6 +55,12 @@ function createLog(tables: LogTables): EventLog {
         checkVersion(after);
         return tables.readStream(stream, after).map(({ sequence, record }) => decodeEvent(record, sequence));
       }),
+    last: (stream) =>
+      whileOpen(() => {
+        checkName('stream', stream);
+        const [newest] = tables.readStream(stream, Math.max(tables.version(stream) - 1, 0));
+        return newest ? decodeEvent(newest.record, newest.sequence) : null;
+      }),
     subscribe: (after, filter, signal) => subscribe(feed, after, filter, signal),
     head: () => whileOpen(() => toPosition(appender.head())),
     close: () => (closing ??= close()),

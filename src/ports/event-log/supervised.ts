@@ -39,6 +39,7 @@ export function openSupervisedLog(log: EventLog, options: Supervision): EventLog
     append: (stream, events, expectedVersion) =>
       appendUntilKnown(stream, options, () => log.append(stream, events, expectedVersion)),
     read: (stream, after) => log.read(stream, after),
+    last: (stream) => log.last(stream),
     subscribe: (after, filter, signal) => log.subscribe(after, filter, signal),
     head: () => log.head(),
     close: () => log.close(),
