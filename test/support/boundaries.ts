@@ -83,8 +83,8 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'parts of app.ts',
-    files: /^(providers|receipts|welcome|workers)\.ts$/,
-    ours: /^(commands|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
+    files: /^(providers|read-models|receipts|welcome|workers)\.ts$/,
+    ours: /^(commands|projections|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
     types: /^api\//,
     builtins: ANY,
     packages: NONE,
