@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Changes } from './changes.ts';
 import { applyChange, changesTo } from './changes.ts';
+import { followLog, PAUSE_MS } from './follow.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventBatch, EventFilter, EventLog, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
@@ -59,116 +60,55 @@ const IDLE_COMMIT_MS = 5_000;
 interface Run {
   readonly projection: Projection;
   readonly options: RunOptions;
-  readonly stopping: AbortSignal;
   live: boolean;
   parked: number;
   /** Everything up to here is folded; the checkpoint in the state may lie a little before, never beyond. */
   position: Position;
   /** When the checkpoint was last committed, on the monotonic clock; milliseconds. */
   committedAt: number;
-  /** Batches handled; tells the watchdog whether anything moved. */
-  handled: number;
-  busy: boolean;
 }
 
 /**
  * Follows the log from the state's own checkpoint, which is committed together with what was folded: after a crash it
- * goes on there; batches in which nothing matched move the checkpoint only now and then. Never gives up: a subscription that
- * fails, ends or stalls is opened again where it was, a failing commit is repeated. An event that cannot be folded three times in a row is parked, reported and passed.
+ * goes on there; batches in which nothing matched move the checkpoint only now and then. Never gives up: a failing commit
+ * is repeated. An event that cannot be folded three times in a row is parked, reported and passed.
  */
 export function runProjection(projection: Projection, options: RunOptions): Started<() => ProjectionStatus> {
-  const stopping = new AbortController();
-  const parked = projection.state.list(['parked'], { limit: Infinity }).length;
+  const { name, filter, state } = projection;
+  const parked = state.list(['parked'], { limit: Infinity }).length;
   const run: Run = {
     projection,
     options,
-    stopping: stopping.signal,
     live: false,
     parked,
     position: checkpointOf(projection),
     committedAt: -Infinity,
-    handled: 0,
-    busy: false,
   };
-  const ended = follow(run);
-  return {
-    value: () => ({ name: projection.name, position: run.position, live: run.live, parked: run.parked }),
-    stop: async () => {
-      stopping.abort();
-      await ended;
-    },
-  };
+  const { stop } = followLog({
+    ...options,
+    name,
+    filter,
+    position: () => run.position,
+    handle: (batch, stopping) => apply(run, batch, stopping),
+  });
+  return { value: () => ({ name, position: run.position, live: run.live, parked: run.parked }), stop };
 }
 
-async function follow(run: Run): Promise<void> {
-  while (!isStopping(run)) {
-    const err = await followOnce(run).then(
-      () => null,
-      (error: unknown) => error,
-    );
-    if (isStopping(run)) return;
-    run.options.logger.error({ projection: run.projection.name, err }, 'subscription ended; opening it again');
-    await pause(run);
-  }
+async function apply(run: Run, batch: EventBatch, stopping: AbortSignal): Promise<void> {
+  await run.options.exclusive(async () => {
+    if (batch.events.length > 0 || performance.now() - run.committedAt > IDLE_COMMIT_MS)
+      await commit(run, batch, stopping);
+    run.position = batch.position;
+  });
+  run.live ||= batch.live;
+  run.projection.committed(run.live);
 }
 
-async function followOnce(run: Run): Promise<void> {
-  const { projection, options, stopping } = run;
-  const attempt = new AbortController();
-  const watch = setInterval(() => void restartWhenStalled(run, attempt), options.stallMs ?? 30_000);
-  try {
-    const signal = AbortSignal.any([stopping, attempt.signal]);
-    const batches = options.log.subscribe(run.position, projection.filter, signal);
-    for await (const batch of batches) await apply(run, batch);
-  } finally {
-    clearInterval(watch);
-  }
-}
-
-function isStopping({ stopping }: Run): boolean {
-  return stopping.aborted;
-}
-
-/** A subscription can die without a word: then the log's head moves on and nothing arrives. */
-async function restartWhenStalled(run: Run, attempt: AbortController): Promise<void> {
-  const { options, projection } = run;
-  const before = run.handled;
-  try {
-    const head = await options.log.head();
-    await pause(run);
-    const stalled = !run.busy && run.handled === before && run.position < head;
-    if (!stalled || attempt.signal.aborted || run.stopping.aborted) return;
-    options.logger.error(
-      { projection: projection.name },
-      'no progress while the log moves on; opening the subscription again',
-    );
-    attempt.abort();
-  } catch (error) {
-    options.logger.warn({ projection: projection.name, err: error }, 'the log did not say where it ends');
-  }
-}
-
-async function apply(run: Run, batch: EventBatch): Promise<void> {
-  const { projection, options } = run;
-  run.busy = true;
-  try {
-    await options.exclusive(async () => {
-      if (batch.events.length > 0 || performance.now() - run.committedAt > IDLE_COMMIT_MS) await commit(run, batch);
-      run.position = batch.position;
-    });
-    run.live ||= batch.live;
-    run.handled += 1;
-  } finally {
-    run.busy = false;
-  }
-  projection.committed(run.live);
-}
-
-async function commit(run: Run, { events, position }: EventBatch): Promise<void> {
+async function commit(run: Run, { events, position }: EventBatch, stopping: AbortSignal): Promise<void> {
   const changes = changesTo(run.projection.state);
   for (const event of events) foldOrPark(run, event, changes);
   changes.put(CHECKPOINT, position);
-  await commitSurely(run, changes);
+  await commitSurely(run, changes, stopping);
   run.committedAt = performance.now();
 }
 
@@ -197,8 +137,7 @@ function park(run: Run, { event, error }: { event: RecordedEvent; error: unknown
 }
 
 /** The state is local: what keeps it from committing, a full disk say, is waited out; the log is not read further meanwhile. */
-async function commitSurely(run: Run, changes: Changes): Promise<void> {
-  const { projection, options, stopping } = run;
+async function commitSurely({ projection, options }: Run, changes: Changes, stopping: AbortSignal): Promise<void> {
   for (;;) {
     try {
       await projection.state.commit(changes.list());
@@ -209,13 +148,9 @@ async function commitSurely(run: Run, changes: Changes): Promise<void> {
         { projection: projection.name, err: error },
         'local state cannot be committed; trying again',
       );
-      await pause(run);
+      await delay(options.pauseMs ?? PAUSE_MS, undefined, { signal: stopping }).catch(() => undefined);
     }
   }
-}
-
-async function pause({ options, stopping }: Run): Promise<void> {
-  await delay(options.pauseMs ?? 1_000, undefined, { signal: stopping }).catch(() => undefined);
 }
 
 function checkpointOf({ state }: Projection): Position {
