@@ -34,6 +34,8 @@ export interface Commands {
     inputs: readonly RequestNotification[],
   ): Promise<readonly (Requested | DomainError)[]>;
   cancelNotification(caller: Caller, id: string): Promise<Cancelled>;
+  /** The same idempotency key for the same notification records it once. */
+  recordConversion(caller: Caller, input: RecordConversion): Promise<ConversionTold>;
   registerClient(caller: Caller, input: RegisterClient): Promise<ClientCredentials>;
   rotateClientSecret(caller: Caller, appKey: string, graceSeconds: number): Promise<ClientCredentials>;
   revokeClient(caller: Caller, appKey: string): Promise<boolean>;
@@ -116,6 +118,29 @@ export interface Cancelled {
 
 /** CANCELLED: nothing was or will be sent. TOO_LATE: it was sent. IN_DOUBT: it may have been, and will not be tried again. */
 export type CancelOutcome = 'CANCELLED' | 'TOO_LATE' | 'IN_DOUBT';
+
+export interface RecordConversion {
+  /** Counts within the notification: another one may have the same. */
+  readonly idempotencyKey: string | null;
+  readonly notificationId: string;
+  /** Null: the delivery clicked last, else opened last, else sent last. */
+  readonly deliveryId: string | null;
+  readonly name: string;
+  readonly value: number | null;
+  readonly currency: string | null;
+  /** Null: now. */
+  readonly occurredAt: Date | null;
+  /** The input before defaults were filled in. JSON-like. */
+  readonly asSent: unknown;
+}
+
+export interface ConversionTold {
+  /** Null when nothing of the notification was sent. */
+  readonly delivery: { readonly notificationId: string; readonly state: DeliveryState } | null;
+  /** Of the update that records it. */
+  readonly cursor: string;
+  readonly replayed: boolean;
+}
 
 export interface NotificationView {
   readonly state: NotificationState;

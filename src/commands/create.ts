@@ -6,6 +6,7 @@ import { requestMetadata } from './context.ts';
 import { registerDevice, removeDevice } from './devices.ts';
 import { handle } from './handle.ts';
 import { notificationView } from './notification-view.ts';
+import { openRecordConversion } from './record-conversion.ts';
 import { requestNotification, requestNotifications } from './request-notification.ts';
 import { publishTemplate, readTemplate } from './templates.ts';
 import { registerUser, setPreference, userAggregate } from './users.ts';
@@ -24,6 +25,7 @@ export function createCommands(context: CommandContext): Commands {
     requestNotification: (caller, input) => requestNotification(context, caller, input),
     requestNotifications: (caller, inputs) => requestNotifications(context, caller, inputs),
     cancelNotification: (caller, id) => cancel(context, caller, id),
+    recordConversion: openRecordConversion(context),
     registerClient: (caller, input) => registerClient(context, caller, input),
     rotateClientSecret: (caller, appKey, graceSeconds) => rotateClientSecret(context, caller, appKey, graceSeconds),
     revokeClient: (caller, appKey) => revokeClient(context, caller, appKey),
@@ -61,9 +63,13 @@ async function cancel(context: CommandContext, caller: Caller, id: string): Prom
   return { cancelled: deliveries.every(({ outcome }) => outcome === 'CANCELLED'), deliveries, notification };
 }
 
-async function readNotification({ log }: CommandContext, tenant: string, id: string): Promise<NotificationView | null> {
+async function readNotification(
+  { log, cursors }: CommandContext,
+  tenant: string,
+  id: string,
+): Promise<NotificationView | null> {
   if (!isNotificationId(id)) return null;
-  const view = notificationView(log, await log.read(streamOf.notification(id)));
+  const view = notificationView(cursors, await log.read(streamOf.notification(id)));
   return view?.state.tenant === tenant ? view : null;
 }
 

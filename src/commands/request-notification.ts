@@ -2,8 +2,9 @@ import type { Caller, Requested, RequestNotification } from './commands.ts';
 import type { CommandContext, RenderBudget } from './context.ts';
 import { requestMetadata } from './context.ts';
 import { checkRequest, pinTemplate } from './check-request.ts';
+import { requireKey, requireSameInput } from './idempotency-key.ts';
 import { notificationView } from './notification-view.ts';
-import { hasControlCharacter, refuse } from './validation.ts';
+import { refuse } from './validation.ts';
 import { DomainError, ERROR_CODES } from '../errors.ts';
 import { foldNotification } from '../events/fold.ts';
 import type { NotificationContext } from '../events/event.ts';
@@ -62,7 +63,7 @@ async function request(call: Call, input: RequestNotification): Promise<Requeste
   const { idempotencyKey } = input;
   const inputHash = hashInput(context, input);
   if (idempotencyKey === null) return accept(call, input, { id: context.ids.ordered(), inputHash });
-  checkKey(idempotencyKey);
+  requireKey(idempotencyKey);
   const id = keyedNotificationId(caller.tenant, idempotencyKey);
   const first = await context.log.read(streamOf.notification(id));
   if (first.length > 0) return replay(context, first, inputHash);
@@ -138,31 +139,15 @@ function toEvent(
 
 function replay(context: CommandContext, events: readonly RecordedEvent[], inputHash: string): Requested {
   const state = foldNotification(events);
-  if (!context.keys.sameHash(state?.request.inputHash ?? '', inputHash)) {
-    throw new DomainError(
-      'IDEMPOTENCY_CONFLICT',
-      'the idempotency key was used before with another input',
-      'idempotencyKey',
-    );
-  }
+  requireSameInput(context.keys, state?.request.inputHash ?? '', inputHash);
   return answer(context, events, true);
 }
 
 function answer(context: CommandContext, events: readonly RecordedEvent[], replayed: boolean): Requested {
-  const notification = notificationView(context.log, events);
+  const notification = notificationView(context.cursors, events);
   const cursor = notification?.timeline.at(-1)?.cursor;
   if (notification === null || cursor === undefined) throw new Error('a notification without a request');
   return { notification, cursor, replayed };
-}
-
-function checkKey(key: string): void {
-  const bad = key.length === 0 || key.length > 255 || hasControlCharacter(key);
-  refuse(
-    bad,
-    'INVALID_INPUT',
-    'idempotencyKey has 1 to 255 characters, none of them a control character',
-    'idempotencyKey',
-  );
 }
 
 const MAX_NESTING = 32;
