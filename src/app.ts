@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import type { ReadModels } from './read-models.ts';
+import { startReadModels } from './read-models.ts';
 import { openApi } from './api/server.ts';
 import { seedBootstrapClient } from './bootstrap.ts';
 import { createCommands, createQueries } from './commands/create.ts';
@@ -8,10 +10,13 @@ import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
 import { freeSpaceOn } from './disk-space.ts';
 import type { Channel } from './events/event.ts';
-import { cursorOf, systemIds } from './ids.ts';
+import { openCursors, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
 import { start, together, type Scope, type Started } from './lifecycle.ts';
 import type { Log } from './log.ts';
+import type { Analytics } from './ports/analytics/analytics.ts';
+import { EngineMissing } from './ports/analytics/chdb.ts';
+import { openAnalytics } from './ports/analytics/open.ts';
 import { QUEUES, type Broker } from './ports/broker/broker.ts';
 import { openBroker } from './ports/broker/open.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
@@ -60,6 +65,7 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
     const broker = scope.use(
       openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')),
     );
+    const analytics = await openAnalyticsIfPossible(scope, config, logger);
     const context = commandContext(log, secretKey, { config, logger });
     const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
     const address = openReceiptAddress(config, context.keys);
@@ -68,7 +74,10 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
     const providers = await openProviders(scope, { config, logger, openSandboxStates, receipts: address });
     const parts = { config, logger, log, states, broker, context, providers, receipts: createReceipts(context) };
     const projections = await startProjections(scope, parts);
-    const api = await openApi(apiOptions({ ...parts, projections, freeBytes, bootstrapKey: bootstrap.appKey }));
+    const readModels = await startReadModels(scope, { ...context, config, logger, analytics });
+    const api = await openApi(
+      apiOptions({ ...parts, ...readModels, projections, freeBytes, bootstrapKey: bootstrap.appKey }),
+    );
     address.listenAt(api.value);
     // All take nothing new from now on and finish what they have: side by side, so that each has the whole time.
     scope.use(together(api, ...(await startWorkers({ ...parts, drainMs: DRAIN_MS }).catch(closing(api)))));
@@ -88,6 +97,17 @@ async function openStates(scope: Scope, path: string, freeBytes: () => number): 
   return openGuardedStates(scope.use(await openLmdbState(path)), freeBytes);
 }
 
+/** Analytics are of no importance to deliveries: a platform without the engine delivers as any other. */
+async function openAnalyticsIfPossible(scope: Scope, { analytics }: Config, logger: Log): Promise<Analytics | null> {
+  try {
+    return scope.use(await openAnalytics(analytics, logger));
+  } catch (err) {
+    if (!(err instanceof EngineMissing)) throw err;
+    logger.warn({ err }, 'there is no embedded ClickHouse for this platform: no figures');
+    return null;
+  }
+}
+
 function diskLog(logger: Log): (refusing: boolean) => void {
   return (refusing) => {
     if (refusing) logger.error({}, 'the disk is almost full: new requests are refused');
@@ -100,11 +120,13 @@ function commandContext(
   secretKey: string,
   { config, logger }: { readonly config: Config; readonly logger: Log },
 ): CommandContext {
+  const keys = openKeys(secretKey);
   return {
     log,
     now: Date.now,
     ids: systemIds,
-    keys: openKeys(secretKey),
+    keys,
+    cursors: openCursors(log.id, keys.mac),
     templates: liquidTemplates,
     channels: availableChannels(config),
     isPhoneNumber,
@@ -137,7 +159,7 @@ async function startProjections(scope: Scope, parts: Parts): Promise<Projections
   return [route, dispatch, parked];
 }
 
-interface Edge extends Parts {
+interface Edge extends Parts, ReadModels {
   readonly projections: Projections;
   readonly freeBytes: () => number;
   readonly bootstrapKey: string;
@@ -155,8 +177,12 @@ function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
     commands: createCommands(context),
     queries: createQueries(context, bootstrapKey),
     queues: () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures(figures, name)) }))),
-    head: async () => cursorOf(log.id, await log.head()),
+    head: async (tenant) =>
+      context.cursors.of(tenant, { position: await log.head(), index: 0, at: context.now(), notificationId: null }),
     ready: () => readiness(edge),
+    funnels: edge.funnels,
+    funnelUpdates: edge.funnelUpdates,
+    deliveryUpdates: edge.deliveryUpdates,
     sandbox: outbox && {
       messages: outbox.list,
       revision: outbox.revision,

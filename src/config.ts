@@ -33,6 +33,9 @@ export interface Config extends ProvidersConfig {
   readonly bootstrap: { readonly appKey: string; readonly appSecret: string } | null;
   readonly eventLog: { readonly kind: 'lmdb'; readonly path: string };
   readonly broker: { readonly kind: 'memory' };
+  readonly analytics: { readonly kind: 'chdb'; readonly path: string; readonly memoryBytes: number };
+  /** For how long a subscriber that was cut off can resume from its cursor; milliseconds. */
+  readonly resumeWindowMs: number;
   /** Messages in flight at once; for push, of each platform. */
   readonly emailConcurrency: number;
   readonly smsConcurrency: number;
@@ -57,6 +60,11 @@ export function loadConfig(): Config {
   return readConfig(process.env);
 }
 
+const EVENT_LOG = { scheme: 'lmdb', planned: /^(esdb|esdb\+discover)$/ };
+const ANALYTICS = { scheme: 'chdb', planned: /^https?$/ };
+/** The engine alone takes 300 MB. */
+const ANALYTICS_MEMORY_MB = { least: 512, most: 1_048_576, fallback: 1_024 };
+
 const CONCURRENCY = { least: 1, most: 256 } as const;
 
 /** An empty variable counts as absent. @throws ConfigError naming all mistakes at once. */
@@ -72,8 +80,14 @@ export function readConfig(environment: Environment): Config {
     dataDir,
     secretKey: readSecretKey(env),
     bootstrap: readBootstrap(env),
-    eventLog: { kind: 'lmdb', path: readEventLogPath(env) ?? join(dataDir, 'log') },
+    eventLog: { kind: 'lmdb', path: readFolder(env, 'EVENT_LOG_URL', EVENT_LOG) ?? join(dataDir, 'log') },
     broker: readBroker(env),
+    analytics: {
+      kind: 'chdb',
+      path: readFolder(env, 'ANALYTICS_URL', ANALYTICS) ?? join(dataDir, 'analytics'),
+      memoryBytes: readInteger(env, 'ANALYTICS_MEMORY_MB', ANALYTICS_MEMORY_MB) * 2 ** 20,
+    },
+    resumeWindowMs: readResumeWindow(env),
     ...readProviders(env, development),
     emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
     smsConcurrency: readInteger(env, 'SMS_CONCURRENCY', { ...CONCURRENCY, fallback: 32 }),
@@ -134,20 +148,39 @@ function readBootstrap(env: Env): Config['bootstrap'] {
   return appKey === undefined || appSecret === undefined ? null : { appKey, appSecret };
 }
 
-function readEventLogPath(env: Env): string | null {
-  const url = env.get('EVENT_LOG_URL');
+interface FolderUrl {
+  readonly scheme: string;
+  readonly planned: RegExp;
+}
+
+/** The folder of an embedded adapter, from `<scheme>:<folder>`. */
+function readFolder(env: Env, name: string, { scheme, planned }: FolderUrl): string | null {
+  const url = env.get(name);
   if (url === undefined) return null;
-  const allowed = 'lmdb:<folder>';
-  const path = /^lmdb:(?:\/\/)?(.*)$/s.exec(url)?.[1];
-  if (path === '') env.refuse('EVENT_LOG_URL', `names no folder; allowed is ${allowed}`);
-  if (path === undefined) refuseScheme(env, 'EVENT_LOG_URL', { url, allowed, planned: /^(esdb|esdb\+discover)$/ });
-  return path ?? null;
+  const allowed = `${scheme}:<folder>`;
+  const [start, ...rest] = url.split(':');
+  const path = start === scheme && rest.length > 0 ? rest.join(':').replace(/^\/\//, '') : null;
+  if (path === '') env.refuse(name, `names no folder; allowed is ${allowed}`);
+  if (path === null) refuseScheme(env, name, { url, allowed, planned });
+  return path;
 }
 
 function readBroker(env: Env): Config['broker'] {
   const url = env.get('BROKER_URL') ?? 'memory:';
   if (url !== 'memory:') refuseScheme(env, 'BROKER_URL', { url, allowed: 'memory:', planned: /^amqps?$/ });
   return { kind: 'memory' };
+}
+
+/** As long as the streams of notifications are meant to be kept. */
+const LONGEST_RESUME_MS = 90 * 86_400_000;
+
+function readResumeWindow(env: Env): number {
+  const text = env.get('RESUME_WINDOW') ?? '72h';
+  const value = milliseconds(text, LONGEST_RESUME_MS);
+  if (Number.isNaN(value)) {
+    env.refuse('RESUME_WINDOW', `is ${quote(text)}; allowed is a duration from 100ms to 2160h, such as 72h`);
+  }
+  return value;
 }
 
 const LONGEST_SCHEDULE = 20;
@@ -160,7 +193,7 @@ function readRetrySchedule(env: Env): readonly number[] {
   if (wrong !== undefined) env.refuse('RETRY_SCHEDULE', `has the entry ${quote(wrong)}; ${allowed}`);
   if (entries.length > LONGEST_SCHEDULE)
     env.refuse('RETRY_SCHEDULE', `has ${String(entries.length)} entries; ${allowed}`);
-  return entries.map(milliseconds);
+  return entries.map((entry) => milliseconds(entry));
 }
 
 function readRoles(env: Env): void {

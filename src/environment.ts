@@ -87,9 +87,11 @@ export function quote(text: string): string {
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** NaN when it is no duration from 100 ms to 24 h. */
-export function milliseconds(text: string): number {
+const DAY_MS = 86_400_000;
+
+/** NaN when it is no duration from 100 ms to 24 h, or to another longest one. */
+export function milliseconds(text: string, longestMs = DAY_MS): number {
   const [, amount, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
   const value = Number(amount) * (UNITS[unit ?? ''] ?? Number.NaN);
-  return value >= 100 && value <= 86_400_000 ? value : Number.NaN;
+  return value >= 100 && value <= longestMs ? value : Number.NaN;
 }

@@ -39,6 +39,10 @@ function firstSteps(url: string, credentials: string): readonly string[] {
     '',
     curl(url, credentials, STORY),
     '',
+    'and what it adds up to:',
+    '',
+    curl(url, credentials, funnelOf(new Date())),
+    '',
   ];
 }
 
@@ -91,6 +95,18 @@ const FIRST = [
 const STORY =
   '{ notification(id: "PASTE-THE-ID") { status deliveries { channel platform address status } ' +
   'timeline { type occurredAt detail } } }';
+
+const DAY_MS = 86_400_000;
+
+/** Of what was requested since yesterday. */
+function funnelOf(now: Date): string {
+  const [from, to] = [-DAY_MS, DAY_MS].map((ms) => new Date(now.getTime() + ms).toISOString().slice(0, 10));
+  const cohort = `from: "${String(from)}T00:00:00Z", to: "${String(to)}T00:00:00Z"`;
+  return (
+    `{ funnel(input: {stages: [REQUESTED, SENT, DELIVERED], ${cohort}, groupBy: [CHANNEL]}) ` +
+    '{ groups { key stages { stage count fromPrevious } } } }'
+  );
+}
 
 function curl(url: string, credentials: string, query: string): string {
   return `curl -s ${url}/graphql -u ${credentials} -H 'content-type: application/json' -d '${JSON.stringify({ query })}'`;

@@ -62,6 +62,8 @@ describe('an empty environment', () => {
       bootstrap: null,
       eventLog: { kind: 'lmdb', path: 'data/log' },
       broker: { kind: 'memory' },
+      analytics: { kind: 'chdb', path: 'data/analytics', memoryBytes: 2 ** 30 },
+      resumeWindowMs: 259_200_000,
       email: { kind: 'sandbox' },
       sms: { kind: 'sandbox' },
       push: { kind: 'sandbox' },
@@ -78,10 +80,11 @@ describe('an empty environment', () => {
   it('is what empty variables count as', () => {
     const names = ['HOST', 'PORT', 'PUBLIC_URL', 'DATA_DIR', 'SECRET_KEY', 'BOOTSTRAP_APP_KEY', 'BOOTSTRAP_APP_SECRET'];
     const more = ['EVENT_LOG_URL', 'BROKER_URL', 'DOUBT_POLICY', 'RETRY_SCHEDULE', 'LOG_LEVEL', 'NODE_ENV', 'ROLES'];
+    const analytics = ['ANALYTICS_URL', 'ANALYTICS_MEMORY_MB', 'RESUME_WINDOW'];
     const email = ['SMTP_URL', 'SMTP_FROM', 'EMAIL_CONCURRENCY'];
     const sms = [...Object.keys(TWILIO), 'TWILIO_MESSAGING_SERVICE_SID', 'SMS_CONCURRENCY'];
     const push = ['GOOGLE_APPLICATION_CREDENTIALS', 'FIREBASE_SERVICE_ACCOUNT', 'PUSH_CONCURRENCY'];
-    const all = [...names, ...more, ...email, ...sms, ...push];
+    const all = [...names, ...more, ...analytics, ...email, ...sms, ...push];
     expect(readConfig(Object.fromEntries(all.map((name) => [name, ''])))).toEqual(readConfig({}));
   });
 });
@@ -98,6 +101,9 @@ describe('a full environment', () => {
       BOOTSTRAP_APP_SECRET: 'any:secret',
       EVENT_LOG_URL: 'lmdb:/fast/log',
       BROKER_URL: 'memory:',
+      ANALYTICS_URL: 'chdb:/fast/analytics',
+      ANALYTICS_MEMORY_MB: '512',
+      RESUME_WINDOW: '2160h',
       SMTP_URL: 'smtps://user%40example.org:p%3Ass@smtp.example.org:465',
       SMTP_FROM,
       ...TWILIO,
@@ -120,6 +126,8 @@ describe('a full environment', () => {
       bootstrap: { appKey: 'any key ✓', appSecret: 'any:secret' },
       eventLog: { kind: 'lmdb', path: '/fast/log' },
       broker: { kind: 'memory' },
+      analytics: { kind: 'chdb', path: '/fast/analytics', memoryBytes: 2 ** 29 },
+      resumeWindowMs: 7_776_000_000,
       email: { kind: 'smtp', url: 'smtps://user%40example.org:p%3Ass@smtp.example.org:465', from: SMTP_FROM },
       sms: {
         kind: 'twilio',
@@ -145,6 +153,8 @@ describe('a full environment', () => {
     { SMTP_URL: 'smtp://[::1]:2525/', SMTP_FROM: '"Acme, Inc." <a@example.org>' },
     { SMTP_URL: 'smtp://user:pass@host:587', SMTP_FROM: '<a@example.org>' },
     { EVENT_LOG_URL: 'lmdb:///abs/log' },
+    { ANALYTICS_URL: 'chdb:relative/folder' },
+    { RESUME_WINDOW: '15m' },
     { HOST: '0.0.0.0' },
     { HOST: 'localhost' },
     { PUBLIC_URL: 'http://10.0.0.1:8080' },
@@ -288,6 +298,12 @@ describe('a mistake', () => {
     [{ EVENT_LOG_URL: 'postgres://host' }, /^EVENT_LOG_URL .*postgres:; allowed is lmdb:<folder>/],
     [{ EVENT_LOG_URL: './log' }, /^EVENT_LOG_URL has no scheme; allowed is lmdb:/],
     [{ EVENT_LOG_URL: 'lmdb:' }, /^EVENT_LOG_URL names no folder/],
+    [{ ANALYTICS_URL: 'https://host:8443' }, /^ANALYTICS_URL .*https:, which is not yet supported in this version/],
+    [{ ANALYTICS_URL: 'postgres://host' }, /^ANALYTICS_URL .*postgres:; allowed is chdb:<folder>/],
+    [{ ANALYTICS_URL: 'chdb:' }, /^ANALYTICS_URL names no folder/],
+    [{ ANALYTICS_MEMORY_MB: '511' }, /^ANALYTICS_MEMORY_MB .*from 512 to/],
+    [{ RESUME_WINDOW: '2161h' }, /^RESUME_WINDOW is "2161h"; allowed is a duration from 100ms to 2160h/],
+    [{ RESUME_WINDOW: 'a day' }, /^RESUME_WINDOW/],
     [{ BROKER_URL: 'amqps://host' }, /^BROKER_URL .*amqps:, which is not yet supported/],
     [{ BROKER_URL: 'kafka://host' }, /^BROKER_URL .*kafka:; allowed is memory:/],
     [{ BROKER_URL: 'memory:x' }, /^BROKER_URL .*allowed is memory:/],
@@ -384,13 +400,14 @@ describe('a mistake', () => {
       SMTP_FROM,
       EVENT_LOG_URL: 'esdb://admin:hunter2@host',
       BROKER_URL: 'amqp://guest:hunter2@host',
+      ANALYTICS_URL: 'https://default:hunter2@host',
       PUBLIC_URL: 'https://u:hunter2@host',
       TWILIO_ACCOUNT_SID: 'hunter2',
       TWILIO_AUTH_TOKEN: 'hunter2',
       TWILIO_FROM: 'hunter2 hunter2',
     };
     const found = problems(env);
-    expect(found).toHaveLength(10);
+    expect(found).toHaveLength(11);
     expect(found.join('\n')).not.toContain('hunter2');
   });
 

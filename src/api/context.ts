@@ -1,6 +1,7 @@
 import type { GraphQLResolveInfo, ValueNode } from 'graphql';
 import { Kind, valueFromASTUntyped } from 'graphql';
 import type { Caller, Commands, Queries } from '../commands/commands.ts';
+import type { ErrorCode } from '../errors.ts';
 import { DomainError } from '../errors.ts';
 import type { ApiOptions } from './options.ts';
 
@@ -9,28 +10,44 @@ export interface ApiContext {
   readonly caller: Caller;
   readonly commands: Commands;
   readonly queries: Queries;
+  readonly funnels: ApiOptions['funnels'];
+  readonly funnelUpdates: ApiOptions['funnelUpdates'];
+  readonly deliveryUpdates: ApiOptions['deliveryUpdates'];
   readonly queues: ApiOptions['queues'];
   readonly head: ApiOptions['head'];
   /** As the client sent them, before coercion. */
   readonly variables: Readonly<Record<string, unknown>>;
+  /** Closes the connection of a subscriber that reads too slowly; null where there is none to close. */
+  readonly dropSlow: ((cursor: string) => void) | null;
 }
 
-type Services = Pick<ApiOptions, 'commands' | 'queries' | 'queues' | 'head'>;
+type Services = Omit<ApiContext, 'caller' | 'variables' | 'dropSlow'>;
 
 export function createContext(
-  { commands, queries, queues, head }: Services,
+  { commands, queries, funnels, funnelUpdates, deliveryUpdates, queues, head }: Services,
   caller: Caller,
   variables: ApiContext['variables'],
+  dropSlow: ApiContext['dropSlow'] = null,
 ): ApiContext {
-  return { caller, commands, queries, queues, head, variables };
+  const readModels = { funnels, funnelUpdates, deliveryUpdates, queues, head };
+  return { caller, commands, queries, ...readModels, variables, dropSlow };
 }
+
+/** They say how this service is, whatever the client asked. */
+const NOBODYS_FAULT: ReadonlySet<ErrorCode> = new Set([
+  'ANALYTICS_UNAVAILABLE',
+  'CONFLICT',
+  'SHUTTING_DOWN',
+  'TOO_MANY_SUBSCRIPTIONS',
+  'UNAVAILABLE',
+]);
 
 /** Runs a command whose refusals name fields of the argument `argument`: clients get the whole path. */
 export async function within<T>(argument: string, command: () => Promise<T>): Promise<T> {
   try {
     return await command();
   } catch (error) {
-    throw error instanceof DomainError ? error.within(argument) : error;
+    throw error instanceof DomainError && !NOBODYS_FAULT.has(error.code) ? error.within(argument) : error;
   }
 }
 

@@ -19,6 +19,10 @@ export const MAX_COST = 5_000;
 /** A query reads a stream, a mutation reads, decides and waits for the disk. */
 const OPERATION_COST = { query: 10, mutation: 125, subscription: 125 } as const;
 
+/** A funnel has ClickHouse read a whole cohort, and may answer thousands of groups. */
+const FUNNEL_COST = 1_200;
+const DEARER: Readonly<Record<string, number>> = { funnel: FUNNEL_COST, funnelUpdated: FUNNEL_COST };
+
 interface Walk {
   readonly schema: GraphQLSchema;
   readonly variables: Readonly<Record<string, unknown>>;
@@ -58,7 +62,7 @@ export function costOf(
 }
 
 interface Level extends Walk {
-  /** Added for each field of this level. */
+  /** Added for each field of this level, unless it is dearer. */
   readonly flat: number;
 }
 
@@ -74,10 +78,11 @@ function costOfSelections(selectionSet: SelectionSetNode, parent: GraphQLNamedTy
 
 function costOfField(field: FieldNode, parent: GraphQLNamedType, level: Level): number {
   const type = isObjectType(parent) ? parent.getFields()[field.name.value]?.type : undefined;
-  if (type === undefined || isLeafType(getNamedType(type)) || !field.selectionSet) return level.flat;
+  const flat = level.flat === 0 ? 0 : (DEARER[field.name.value] ?? level.flat);
+  if (type === undefined || isLeafType(getNamedType(type)) || !field.selectionSet) return flat;
   const isList = isListType(getNullableType(type));
   const inner = costOfSelections(field.selectionSet, getNamedType(type), { ...level, flat: 0 });
-  return level.flat + itemsAskedFor(field.arguments ?? [], level.variables) * (inner + (isList ? 1 : 0));
+  return flat + itemsAskedFor(field.arguments ?? [], level.variables) * (inner + (isList ? 1 : 0));
 }
 
 /** A fragment always lies on one type, and so always on the same level. */

@@ -5,6 +5,7 @@ import { CHANNELS, LANES } from '../events/event.ts';
 import { DELIVERY_STATUSES } from '../events/delivery.ts';
 import { NOTIFICATION_STATUSES } from '../events/notification.ts';
 import { PLATFORMS } from '../events/notifications.ts';
+import { FUNNEL_DIMENSIONS, FUNNEL_STAGES, FUNNEL_UNITS } from '../projections/funnel-input.ts';
 
 /** The domain's own words as a GraphQL enum: a new word appears in the schema by itself. */
 function enumOf<T extends string>(values: readonly T[]): Readonly<Record<T, T>> {
@@ -17,6 +18,9 @@ export const LaneEnum = enumOf(LANES);
 export const ScopeEnum = enumOf(SCOPES);
 export const NotificationStatusEnum = enumOf(NOTIFICATION_STATUSES);
 export const DeliveryStatusEnum = enumOf(DELIVERY_STATUSES);
+export const FunnelStageEnum = enumOf(FUNNEL_STAGES);
+export const FunnelUnitEnum = enumOf(FUNNEL_UNITS);
+export const FunnelDimensionEnum = enumOf(FUNNEL_DIMENSIONS);
 export const CancelOutcomeEnum = enumOf<CancelOutcome>(['CANCELLED', 'TOO_LATE', 'IN_DOUBT']);
 
 registerEnumType(ChannelEnum, {
@@ -39,8 +43,8 @@ registerEnumType(ScopeEnum, {
   name: 'Scope',
   description: 'What a client may do.',
   valuesConfig: {
-    SEND: { description: 'Users, devices, preferences, templates, requests, cancel.' },
-    READ: { description: 'Queries by id, lists.' },
+    SEND: { description: 'Users, devices, preferences, templates, requests, cancel, conversions.' },
+    READ: { description: 'Queries by id, lists, deliveryUpdated.' },
     ANALYTICS: { description: 'Funnels.' },
     OPERATE: { description: 'Queues and the sandbox.' },
     ADMIN: { description: 'Clients.' },
@@ -84,5 +88,34 @@ registerEnumType(CancelOutcomeEnum, {
     CANCELLED: { description: 'Nothing was or will be sent.' },
     TOO_LATE: { description: 'It was sent.' },
     IN_DOUBT: { description: 'It may have been sent, and will not be tried again.' },
+  },
+});
+
+registerEnumType(FunnelStageEnum, {
+  name: 'FunnelStage',
+  valuesConfig: {
+    REQUESTED: { description: 'Somebody asked for the notification.' },
+    QUEUED: { description: 'Decided to send.' },
+    SENT: { description: 'Accepted by the provider.' },
+    DELIVERED: { description: 'A receipt said that it arrived.' },
+    OPENED: { description: 'Seen by the recipient.' },
+    CLICKED: { description: 'A link in it was followed.' },
+    CONVERTED: { description: 'A conversion was put down to it.' },
+  },
+});
+
+registerEnumType(FunnelUnitEnum, {
+  name: 'FunnelUnit',
+  description: 'What is counted; notifications and users once, by the furthest that any of their deliveries got.',
+});
+
+registerEnumType(FunnelDimensionEnum, {
+  name: 'FunnelDimension',
+  valuesConfig: {
+    CHANNEL: { description: 'Of the delivery; a notification as a whole has none and is left out.' },
+    PROVIDER: { description: 'Who was tried, whether or not it accepted. Left out as for CHANNEL.' },
+    PLATFORM: { description: 'Of the device; null for e-mail and text messages. Left out as for CHANNEL.' },
+    DAY: { description: 'Of the request, in the time zone asked for.' },
+    HOUR: { description: 'Of the request, in the time zone asked for.' },
   },
 });

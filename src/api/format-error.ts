@@ -2,6 +2,7 @@ import type { GraphQLFormattedError } from 'graphql';
 import { GraphQLError, Kind } from 'graphql';
 import type { ErrorCode } from '../errors.ts';
 import { DomainError, ERROR_CODES } from '../errors.ts';
+import { SlowSubscriber } from '../projections/live-updates.ts';
 import { fieldOf } from './error-field.ts';
 import type { ApiOptions } from './options.ts';
 
@@ -49,9 +50,14 @@ function withoutValue(error: unknown, message: string): string {
 function tell(error: unknown): Told | null {
   const cause = innermost(error);
   if (cause instanceof DomainError) return cause;
+  if (cause instanceof SlowSubscriber) return slow(cause);
   if (!(error instanceof GraphQLError)) return null;
   const code = (cause instanceof GraphQLError ? knownCode(cause) : null) ?? knownCode(error) ?? inferredCode(error);
   return code === null ? null : { code, message: error.message, field: fieldOf(error) };
+}
+
+function slow({ message, cursor }: SlowSubscriber): Told {
+  return { code: 'SLOW_SUBSCRIBER', message: `${message}; resume after ${cursor}`, field: null };
 }
 
 function innermost(error: unknown): unknown {

@@ -10,7 +10,8 @@ import {
   ApolloServerPluginUsageReportingDisabled,
 } from '@apollo/server/plugin/disabled';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { GraphQLSchema } from 'graphql';
+import type { GraphQLSchema, OperationDefinitionNode } from 'graphql';
+import { OperationTypeNode } from 'graphql';
 import type { Started } from '../lifecycle.ts';
 import { authenticate } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
@@ -19,6 +20,8 @@ import { checkCost } from './cost.ts';
 import { formatError } from './format-error.ts';
 import { checkSource, LIMITS, validationRules } from './limits.ts';
 import type { ApiOptions } from './options.ts';
+import { refusal } from './refusal.ts';
+import { checkSubscriptionRootsIn } from './subscription-roots.ts';
 
 export type GraphqlHandler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
 
@@ -31,6 +34,7 @@ export async function openGraphqlHttp(options: ApiOptions, schema: GraphQLSchema
   const handle: GraphqlHandler = async (request, reply) => {
     const caller = await authenticate(options.queries, request.headers.authorization, request.id);
     checkSource(sourceOf(request));
+    checkSubscriptionRootsIn(sourceOf(request));
     const context = createContext(options, caller, variablesOf(request.body));
     const response = await requests.run(request.id, () =>
       apollo.executeHTTPGraphQLRequest({
@@ -60,21 +64,31 @@ function createApollo(
     stopOnTerminationSignals: false,
     includeStacktraceInErrorResponses: false,
     formatError: (_formatted, error) => formatError(error, { development, log, requestId: requests.getStore() ?? '' }),
-    plugins: [costLimit, ...SWITCHED_OFF],
+    plugins: [admission, ...SWITCHED_OFF],
     logger: toApolloLog(log),
   });
 }
 
-const costLimit: ApolloServerPlugin<ApiContext> = {
+/** What is checked before an operation runs. */
+const admission: ApolloServerPlugin<ApiContext> = {
   requestDidStart: () =>
     Promise.resolve({
       didResolveOperation: ({ schema, document, operation, contextValue }) => {
         // Without an operation there is nothing to run, and execution says so.
-        if (operation) checkCost(schema, document, operation, contextValue.variables);
+        if (operation) {
+          refuseSubscription(operation);
+          checkCost(schema, document, operation, contextValue.variables);
+        }
         return Promise.resolve();
       },
     }),
 };
+
+/** One answer cannot hold what never ends. @throws GraphQLError BAD_REQUEST */
+function refuseSubscription(operation: OperationDefinitionNode): void {
+  if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return;
+  throw refusal('BAD_REQUEST', 'subscriptions run on a WebSocket to this path, with graphql-transport-ws', operation);
+}
 
 /** Some of these would start by themselves when Apollo's environment variables are set. */
 const SWITCHED_OFF: readonly ApolloServerPlugin[] = [

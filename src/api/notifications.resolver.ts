@@ -3,19 +3,17 @@ import { GraphQLID as ID } from 'graphql';
 import { Arg, Ctx, Info, Mutation, Query, Resolver } from 'type-graphql';
 import type { NotificationView, Requested } from '../commands/commands.ts';
 import { DomainError } from '../errors.ts';
-import type { DeliveryState } from '../events/delivery.ts';
 import { statusOf } from '../events/notification.ts';
 import type { ApiContext } from './context.ts';
 import { argumentAsSent, within } from './context.ts';
 import { RequestNotificationInput, toRequest } from './notifications.inputs.ts';
-import type { DeliveryType } from './notifications.types.ts';
 import {
   CancelNotificationPayload,
   NotificationType,
   RequestNotificationPayload,
   RequestNotificationResult,
+  toDelivery,
 } from './notifications.types.ts';
-import { tokenHint } from '../events/users.ts';
 import type { Plain } from './plain.ts';
 import { CursorScalar } from './scalars.ts';
 
@@ -24,8 +22,8 @@ export class NotificationsResolver {
   @Query(() => CursorScalar, {
     description: 'Where the log ends now; what a subscriber that starts from nothing resumes from.',
   })
-  head(@Ctx() { head }: ApiContext): Promise<string> {
-    return head();
+  head(@Ctx() { head, caller }: ApiContext): Promise<string> {
+    return head(caller.tenant);
   }
 
   @Query(() => NotificationType, { nullable: true })
@@ -104,27 +102,5 @@ function toNotification({ state, timeline }: NotificationView): Plain<Notificati
     expiresAt,
     deliveries: state.deliveries.map((delivery) => toDelivery(id, delivery)),
     timeline,
-  };
-}
-
-function toDelivery(notificationId: string, delivery: DeliveryState): Plain<DeliveryType> {
-  const { id, channel, platform, address, status, reason, provider, providerMessageId } = delivery;
-  const { attempts, inDoubt, sentAt, deliveredAt } = delivery;
-  const engagement = { openedAt: null, clickedAt: null, convertedAt: null };
-  return {
-    id,
-    notificationId,
-    channel,
-    platform,
-    address: channel === 'PUSH' && address !== null ? tokenHint(address) : address,
-    status,
-    reason,
-    provider,
-    providerMessageId,
-    attempts,
-    inDoubt,
-    sentAt,
-    deliveredAt,
-    ...engagement,
   };
 }

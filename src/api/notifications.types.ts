@@ -2,9 +2,10 @@ import { GraphQLID as ID, GraphQLInt as Int } from 'graphql';
 import { Field, ObjectType } from 'type-graphql';
 import type { CancelOutcome } from '../commands/commands.ts';
 import type { Channel, Lane } from '../events/event.ts';
-import type { DeliveryStatus } from '../events/delivery.ts';
+import type { DeliveryState, DeliveryStatus } from '../events/delivery.ts';
 import type { NotificationStatus } from '../events/notification.ts';
 import type { Platform } from '../events/notifications.ts';
+import { tokenHint } from '../events/users.ts';
 import {
   CancelOutcomeEnum,
   ChannelEnum,
@@ -13,6 +14,7 @@ import {
   NotificationStatusEnum,
   PlatformEnum,
 } from './enums.ts';
+import type { Plain } from './plain.ts';
 import { CursorScalar, DateTimeScalar, JsonScalar } from './scalars.ts';
 
 @ObjectType('Delivery', { description: 'One notification on one channel to one address.' })
@@ -49,12 +51,35 @@ export class DeliveryType {
   readonly sentAt!: string | null;
   @Field(() => DateTimeScalar, { nullable: true, description: 'When a receipt said that it arrived.' })
   readonly deliveredAt!: string | null;
-  @Field(() => DateTimeScalar, { nullable: true })
+  @Field(() => DateTimeScalar, { nullable: true, description: 'When it was opened first.' })
   readonly openedAt!: string | null;
-  @Field(() => DateTimeScalar, { nullable: true })
+  @Field(() => DateTimeScalar, { nullable: true, description: 'When a link in it was followed first.' })
   readonly clickedAt!: string | null;
-  @Field(() => DateTimeScalar, { nullable: true })
+  @Field(() => DateTimeScalar, { nullable: true, description: 'When the first conversion put down to it happened.' })
   readonly convertedAt!: string | null;
+}
+
+export function toDelivery(notificationId: string, delivery: DeliveryState): Plain<DeliveryType> {
+  const { id, channel, platform, address, status, reason, provider, providerMessageId } = delivery;
+  const { attempts, inDoubt, sentAt, deliveredAt, openedAt, clickedAt, convertedAt } = delivery;
+  return {
+    id,
+    notificationId,
+    channel,
+    platform,
+    address: channel === 'PUSH' && address !== null ? tokenHint(address) : address,
+    status,
+    reason,
+    provider,
+    providerMessageId,
+    attempts,
+    inDoubt,
+    sentAt,
+    deliveredAt,
+    openedAt,
+    clickedAt,
+    convertedAt,
+  };
 }
 
 @ObjectType('TimelineEntry', { description: 'One thing that happened.' })

@@ -1,4 +1,6 @@
 import type { Commands, Queries } from '../commands/commands.ts';
+import type { Funnels, FunnelUpdates } from '../projections/funnel-figures.ts';
+import type { DeliveryUpdates } from '../projections/live-updates.ts';
 
 export interface ApiOptions {
   readonly host: string;
@@ -10,9 +12,12 @@ export interface ApiOptions {
   readonly development: boolean;
   readonly commands: Commands;
   readonly queries: Queries;
+  readonly funnels: Funnels;
+  readonly funnelUpdates: FunnelUpdates;
+  readonly deliveryUpdates: DeliveryUpdates;
   readonly queues: () => Promise<readonly QueueView[]>;
   /** Cursor of the newest update. */
-  readonly head: () => Promise<string>;
+  readonly head: (tenant: string) => Promise<string>;
   readonly ready: () => Readiness;
   /** Null: there is no sandbox, messages go to a real server. */
   readonly sandbox: SandboxView | null;

@@ -5,6 +5,7 @@ import type { ApiContext } from './context.ts';
 import { checkCost } from './cost.ts';
 import { checkSource, LIMITS, validationRules } from './limits.ts';
 import { refusal } from './refusal.ts';
+import { checkSubscriptionRoots } from './subscription-roots.ts';
 
 export interface Operation {
   readonly query: string;
@@ -26,6 +27,7 @@ export function prepareOperation(
   try {
     checkSource(query);
     const document = parseWithCode(query);
+    checkSubscriptionRoots(document);
     const errors = validate(schema, document, [...specifiedRules, ...validationRules(development)]);
     if (errors.length > 0) return errors.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED'));
     const operation = chooseOperation(document, operationName);

@@ -10,6 +10,7 @@ export const OPERATION_SCOPES: Readonly<Record<string, Readonly<Record<string, S
     notification: 'READ',
     user: 'READ',
     template: 'READ',
+    funnel: 'ANALYTICS',
     queues: 'OPERATE',
   },
   Mutation: {
@@ -21,9 +22,14 @@ export const OPERATION_SCOPES: Readonly<Record<string, Readonly<Record<string, S
     requestNotification: 'SEND',
     requestNotifications: 'SEND',
     cancelNotification: 'SEND',
+    recordConversion: 'SEND',
     registerClient: 'ADMIN',
     rotateClientSecret: 'ADMIN',
     revokeClient: 'ADMIN',
+  },
+  Subscription: {
+    deliveryUpdated: 'READ',
+    funnelUpdated: 'ANALYTICS',
   },
 };
 

@@ -7,13 +7,14 @@ import { WebSocketServer } from 'ws';
 import type { Started } from '../lifecycle.ts';
 import type { Drain } from './drain.ts';
 import type { Connection } from './graphql-ws.ts';
-import { createGraphqlWs, isWelcome } from './graphql-ws.ts';
+import { createGraphqlWs, isWelcome, SLOW, slowReason } from './graphql-ws.ts';
 import { MAX_BODY, MAX_STRANGERS_BODY } from './big-bodies.ts';
 import { refuseSocket } from './http-refusals.ts';
+import { openOperations } from './operations.ts';
 import type { ApiOptions, ApiTimings } from './options.ts';
+import type { Outbox } from './outbox.ts';
+import { MAX_STRANGERS_WAITING, MAX_WAITING, openOutbox } from './outbox.ts';
 
-/** A client that lets this many bytes pile up is not reading. */
-const MAX_UNREAD = 4 * 1024 * 1024;
 /** For the closing handshake, in milliseconds. */
 const CLOSE_PATIENCE = 1_000;
 
@@ -27,6 +28,7 @@ interface Setting {
 interface Socket {
   readonly ws: WebSocket;
   readonly connection: Connection;
+  readonly outbox: Outbox;
   /** Since the last ping it has said something that only a living peer says. */
   alive: boolean;
 }
@@ -46,7 +48,7 @@ export function openSockets(server: HttpServer, { options, timings, drain, schem
       });
   });
   const pings = setInterval(() => {
-    sockets.forEach(ping);
+    for (const socket of sockets) ping(socket, options.log);
   }, timings.pingMs);
   const rechecks = setInterval(() => {
     void recheck(sockets, options);
@@ -76,11 +78,27 @@ function refusalStatus(
 }
 
 function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<Socket>, { log }: ApiOptions): void {
-  const close = (code: number, reason: string): void => {
-    ws.close(code, reason);
+  const isStranger = (): boolean => connection.authorization === null;
+  const outbox = openOutbox(ws, {
+    limit: () => (isStranger() ? MAX_STRANGERS_WAITING : MAX_WAITING),
+    onFull: (bytes) => {
+      log.warn({ bytes }, 'a WebSocket client reads less than it asks for');
+      outbox.cut(SLOW, slowReason(null));
+    },
+  });
+  const { send, turn } = outbox;
+  const close: Connection['close'] = (code, reason) => {
+    // A stranger may let wait what it likes.
+    if (isStranger()) outbox.cut(code, reason);
+    else outbox.close(code, reason);
   };
-  const connection: Connection = { close, authorization: null, operations: new Map() };
-  const socket: Socket = { ws, connection, alive: true };
+  const connection: Connection = {
+    ...{ close, turn },
+    send: (data) => void send(data),
+    authorization: null,
+    operations: openOperations(),
+  };
+  const socket: Socket = { ws, connection, outbox, alive: true };
   const fail = (err: unknown): void => {
     log.error({ err }, 'a WebSocket failed');
     close(CloseCode.InternalServerError, 'Internal server error');
@@ -90,16 +108,14 @@ function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<S
     ws.on('message', (data) => {
       const text = textOf(data);
       // Reading JSON blocks everybody: strangers get to send no more of it than over HTTP.
-      if (connection.authorization === null && text.length > MAX_STRANGERS_BODY) close(1009, 'Message too big');
+      if (isStranger() && text.length > MAX_STRANGERS_BODY) close(1009, 'Message too big');
       else handle(text).catch(fail);
     });
   };
-  const closed = graphql.opened(
-    { protocol: ws.protocol, send: (data) => send(ws, data, log), close, onMessage },
-    connection,
-  );
+  const closed = graphql.opened({ protocol: ws.protocol, send, close, onMessage }, connection);
   ws.on('pong', () => {
-    socket.alive = true;
+    // One that is closing has until the end of the pings' patience to finish that, whatever it says.
+    if (!outbox.isClosing()) socket.alive = true;
   });
   // Broken frames and frames over the limit: ws itself closes with the code that says so.
   ws.on('error', (err) => {
@@ -117,27 +133,18 @@ function textOf(data: Buffer | ArrayBuffer | Buffer[]): string {
     : Buffer.concat([data].flat().map((part) => new Uint8Array(part))).toString();
 }
 
-async function send(ws: WebSocket, data: string, log: ApiOptions['log']): Promise<void> {
-  if (ws.readyState !== ws.OPEN) return;
-  if (ws.bufferedAmount > MAX_UNREAD) {
-    log.warn({ bytes: ws.bufferedAmount }, 'a WebSocket client does not read');
+/** Whoever is at a long message answers a ping late. While that gets on, it says as much as an answer. */
+function ping(socket: Socket, log: ApiOptions['log']): void {
+  const { ws, outbox } = socket;
+  const beat = outbox.beat();
+  if (beat === 'moving' && !outbox.isClosing()) socket.alive = true;
+  if (beat === 'stuck') log.warn({ bytes: ws.bufferedAmount }, 'a WebSocket client does not read');
+  if (beat === 'stuck' || !socket.alive) {
     ws.terminate();
     return;
   }
-  await new Promise<void>((resolve) => {
-    ws.send(data, () => {
-      resolve();
-    });
-  });
-}
-
-function ping(socket: Socket): void {
-  if (!socket.alive) {
-    socket.ws.terminate();
-    return;
-  }
   socket.alive = false;
-  socket.ws.ping();
+  ws.ping();
 }
 
 /** Cuts off clients that were revoked, or whose secret ran out, since they connected. */
@@ -157,7 +164,7 @@ async function recheck(sockets: ReadonlySet<Socket>, options: ApiOptions): Promi
 }
 
 /** Resolves once it is closed, by force if need be. */
-function sayGoodbye({ ws }: Socket): Promise<void> {
+function sayGoodbye({ ws, connection }: Socket): Promise<void> {
   return new Promise((resolve) => {
     const force = setTimeout(() => {
       ws.terminate();
@@ -166,6 +173,6 @@ function sayGoodbye({ ws }: Socket): Promise<void> {
       clearTimeout(force);
       resolve();
     });
-    ws.close(1001, 'Going away');
+    connection.close(1001, 'Going away');
   });
 }

@@ -3,9 +3,12 @@ import { readBasic } from '../../src/api/authenticate.ts';
 import { createSchema } from '../../src/api/schema.ts';
 import { OPERATION_SCOPES } from '../../src/api/scopes.ts';
 import { SCOPES } from '../../src/events/clients.ts';
+import { eventually } from '../support/eventually.ts';
 import { SECRET } from './fake.ts';
 import type { TestApi } from './given-api.ts';
 import { ask, askSocket, basic, connect, givenApi } from './given-api.ts';
+
+const FUNNEL = '{ stages: [SENT, OPENED], from: "2026-01-01T00:00:00Z", to: "2026-02-01T00:00:00Z" }';
 
 /** One operation each, with arguments that the edge lets through. */
 const OPERATIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -14,6 +17,7 @@ const OPERATIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     notification: 'notification(id: "n") { id }',
     user: 'user(id: "a") { id }',
     template: 'template(key: "k") { key }',
+    funnel: `funnel(input: ${FUNNEL}) { cursor }`,
     queues: 'queues { name }',
   },
   Mutation: {
@@ -25,9 +29,14 @@ const OPERATIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     requestNotification: 'requestNotification(input: { userId: "a" }) { cursor }',
     requestNotifications: 'requestNotifications(inputs: [{ userId: "a" }]) { cursor }',
     cancelNotification: 'cancelNotification(id: "n") { cancelled }',
+    recordConversion: 'recordConversion(input: { notificationId: "n", name: "bought" }) { cursor }',
     registerClient: 'registerClient(input: { tenant: "t", name: "n", scopes: [READ] }) { appKey }',
     rotateClientSecret: 'rotateClientSecret(appKey: "k") { appKey }',
     revokeClient: 'revokeClient(appKey: "k")',
+  },
+  Subscription: {
+    deliveryUpdated: 'deliveryUpdated { cursor }',
+    funnelUpdated: `funnelUpdated(input: ${FUNNEL}) { cursor }`,
   },
 };
 
@@ -48,21 +57,46 @@ describe('Scopes', () => {
     expect(operations).toHaveLength(fields.flatMap(([, names]) => names).length);
   });
 
-  it.each(operations)('keep $type.$name from clients that lack the one it needs', async ({ type, name, query }) => {
-    const api = await givenApi();
-    const needed = OPERATION_SCOPES[type]?.[name];
-    api.fake.addClient({ appKey: 'lacking', scopes: SCOPES.filter((scope) => scope !== needed) });
-    api.fake.addClient({ appKey: 'having', scopes: SCOPES.filter((scope) => scope === needed) });
-    const refused = await ask(api, query, {}, basic('lacking'));
-    expect(refused.code).toBe('FORBIDDEN');
-    expect(refused.errors[0]?.message).toContain(String(needed));
-    expect(api.fake.calls).toEqual([]);
-    const socket = await connect(api, basic('lacking'));
-    const { errors } = await askSocket(socket, 'one', query);
-    expect(errors).toEqual(refused.errors);
-    expect((await ask(api, query, {}, basic('having'))).code).not.toBe('FORBIDDEN');
-  });
+  it.each(operations.filter(({ type }) => type !== 'Subscription'))(
+    'keep $type.$name from clients that lack the one it needs',
+    async ({ type, name, query }) => {
+      const api = await givenApi();
+      const needed = OPERATION_SCOPES[type]?.[name];
+      api.fake.addClient({ appKey: 'lacking', scopes: SCOPES.filter((scope) => scope !== needed) });
+      api.fake.addClient({ appKey: 'having', scopes: SCOPES.filter((scope) => scope === needed) });
+      const refused = await ask(api, query, {}, basic('lacking'));
+      expect(refused.code).toBe('FORBIDDEN');
+      expect(refused.errors[0]?.message).toContain(String(needed));
+      expect(api.fake.calls).toEqual([]);
+      const socket = await connect(api, basic('lacking'));
+      const { errors } = await askSocket(socket, 'one', query);
+      expect(errors).toEqual(refused.errors);
+      expect((await ask(api, query, {}, basic('having'))).code).not.toBe('FORBIDDEN');
+    },
+  );
+
+  it.each(operations.filter(({ type }) => type === 'Subscription'))(
+    'keep $type.$name from clients that lack the one it needs',
+    async ({ type, name, query }) => {
+      const api = await givenApi();
+      const needed = OPERATION_SCOPES[type]?.[name];
+      api.fake.addClient({ appKey: 'lacking', scopes: SCOPES.filter((scope) => scope !== needed) });
+      api.fake.addClient({ appKey: 'having', scopes: SCOPES.filter((scope) => scope === needed) });
+      const { errors } = await askSocket(await connect(api, basic('lacking')), 'one', query);
+      const message = `this needs the scope ${String(needed)}`;
+      expect(errors).toMatchObject([{ message, path: [name], extensions: { code: 'FORBIDDEN' } }]);
+      expect(followed(api)).toBe(0);
+      (await connect(api, basic('having'))).subscribe('one', query);
+      await eventually(() => {
+        expect(followed(api)).toBe(1);
+      });
+    },
+  );
 });
+
+function followed({ fake }: TestApi): number {
+  return fake.readModels.deliveriesFollowed.length + fake.readModels.funnelsFollowed.length;
+}
 
 describe('Credentials', () => {
   const wrong: readonly (readonly [string, string | null])[] = [

@@ -14,11 +14,14 @@ import { SCOPES } from '../../src/events/clients.ts';
 import type { DeliveryState } from '../../src/events/delivery.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
 import type { UserState } from '../../src/events/users.ts';
+import type { FakeReadModels } from './fake-streams.ts';
+import { createFakeReadModels } from './fake-streams.ts';
 
 /** Commands and queries over maps: enough rules to see what the edge hands over and what it makes of refusals. */
 export interface Fake {
   readonly commands: Commands;
   readonly queries: Queries;
+  readonly readModels: FakeReadModels;
   /** Every command that reached the inside, in order. */
   readonly calls: { readonly name: keyof Commands; readonly input: unknown; readonly caller: Caller }[];
   readonly addClient: (client: {
@@ -42,6 +45,7 @@ export function createFake(): Fake {
   const fake: Fake = {
     calls,
     before: () => Promise.resolve(),
+    readModels: createFakeReadModels((name) => fake.before(name)),
     addClient: ({ appKey, tenant = 'default', scopes = SCOPES }) => {
       clients.set(appKey, { appKey, tenant, name: appKey, scopes, revoked: false, secrets: [] });
     },
@@ -125,6 +129,16 @@ export function createFake(): Fake {
           throw new DomainError('NOTIFICATION_NOT_FOUND', `no notification ${id}`, 'id');
         return cancelled(view);
       },
+      recordConversion: async (caller, input) => {
+        await record('recordConversion', caller, input);
+        const view = notifications.get(input.notificationId);
+        if (view?.state.tenant !== caller.tenant) {
+          throw new DomainError('NOTIFICATION_NOT_FOUND', `no notification ${input.notificationId}`, 'notificationId');
+        }
+        const { id, deliveries } = view.state;
+        const state = deliveries.find((each) => each.id === (input.deliveryId ?? each.id));
+        return { delivery: state ? { notificationId: id, state } : null, cursor: 'cursor-2', replayed: false };
+      },
       registerClient: async (caller, { tenant, name, scopes }) => {
         await record('registerClient', caller, { tenant, name, scopes });
         const appKey = randomUUID();
@@ -201,7 +215,7 @@ function viewOf({ tenant, correlationId }: Caller, input: RequestNotification): 
   return { state, timeline: [entry] };
 }
 
-function deliveryOf(notificationId: string): DeliveryState {
+export function deliveryOf(notificationId: string): DeliveryState {
   return {
     id: `delivery-of-${notificationId}`,
     channel: 'EMAIL',
@@ -223,6 +237,11 @@ function deliveryOf(notificationId: string): DeliveryState {
     bounces: [],
     sentAt: OCCURRED_AT,
     deliveredAt: null,
+    openedAt: null,
+    lastOpenedAt: null,
+    clickedAt: null,
+    lastClickedAt: null,
+    convertedAt: null,
   };
 }
 

@@ -176,6 +176,15 @@ describe('The cost of an operation', () => {
     expect(cost('{ head }')).toBe(10);
     expect(cost('{ head user(id: "a") { id email preferences { channel } } }')).toBe(21);
     expect(cost('mutation { revokeClient(appKey: "a") }')).toBe(125);
+    expect(cost('subscription { deliveryUpdated { cursor delivery { id } } }')).toBe(125);
+  });
+
+  it('lets one operation have four funnels computed, and not five', () => {
+    const funnels = (count: number): string =>
+      `query ($i: FunnelInput!) { ${times(count, (index) => `f${String(index)}: funnel(input: $i) { groups { stages { count } } }`)} }`;
+    expect(cost(funnels(4))).toBeLessThanOrEqual(MAX_COST);
+    expect(cost(funnels(5))).toBeGreaterThan(MAX_COST);
+    expect(cost('subscription ($i: FunnelInput!) { funnelUpdated(input: $i) { cursor } }')).toBeLessThan(MAX_COST);
   });
 
   it('multiplies with the length of a list argument, literal or variable', () => {

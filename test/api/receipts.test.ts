@@ -13,6 +13,7 @@ import { attempted, DELIVERY, NOTIFICATION, requested, routed, stored } from '..
 import { eventually } from '../support/eventually.ts';
 import { everything, withWorld, type World } from '../support/world.ts';
 import { createFake, SECRET } from './fake.ts';
+import { createFakeReadModels } from './fake-streams.ts';
 
 const FORM = 'application/x-www-form-urlencoded';
 const BODY = 'MessageStatus=delivered&MessageSid=SM1';
@@ -54,6 +55,7 @@ function withEdge(
       development: false,
       commands: world.commands,
       queries: world.queries,
+      ...createFakeReadModels(() => Promise.resolve()),
       queues: () => Promise.resolve([]),
       head: () => Promise.resolve('cursor-0'),
       ready: () => ({ ready: true, reasons: [] }),

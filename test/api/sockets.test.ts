@@ -38,12 +38,6 @@ describe('GraphQL over a WebSocket', () => {
     expect(new Set(ids).size).toBe(2);
   });
 
-  it('has no subscriptions yet, and says so', async () => {
-    const socket = await connect(await givenApi());
-    const { errors } = await askSocket(socket, '1', 'subscription { anything }');
-    expect(errors[0]?.extensions.code).toBe('GRAPHQL_VALIDATION_FAILED');
-  });
-
   it('refuses the 101st operation at once on one socket, and only that', async () => {
     const api = await givenApi();
     const release = hold(api, 'registerUser');
@@ -75,7 +69,7 @@ describe('GraphQL over a WebSocket', () => {
   });
 
   it('hangs up on a client that does not read', async () => {
-    const api = await givenApi({ head: () => Promise.resolve('x'.repeat(500_000)) });
+    const api = await givenApi({ head: () => Promise.resolve('x'.repeat(500_000)), timings: { pingMs: 200 } });
     const socket = await connect(api);
     socket.ws.pause();
     const big = `{ a: head b: head c: head d: head }`;
@@ -86,6 +80,184 @@ describe('GraphQL over a WebSocket', () => {
     socket.ws.resume();
     expect(await socket.closed).toBe(1006);
     expect((await ask(api, '{ __typename }')).status).toBe(200);
+  });
+});
+
+/** Queries that are under way until `release`, and how many ever were at once. */
+async function givenSlowQueries(): Promise<{
+  readonly api: TestApi;
+  readonly underWay: () => number;
+  readonly begun: () => number;
+  readonly most: () => number;
+  readonly release: (count: number) => void;
+}> {
+  const held: (() => void)[] = [];
+  let underWay = 0;
+  let begun = 0;
+  let most = 0;
+  const api = await givenApi();
+  api.fake.before = async (name) => {
+    if (name !== 'user') return;
+    begun++;
+    underWay++;
+    most = Math.max(most, underWay);
+    await new Promise<void>((resolve) => held.push(resolve));
+    underWay--;
+  };
+  const release = (count: number): void => {
+    for (const each of held.splice(0, count)) each();
+  };
+  return { api, underWay: () => underWay, begun: () => begun, most: () => most, release };
+}
+
+const SLOW = '{ user(id: "nobody") { id } }';
+
+describe('The queries of one socket', () => {
+  it('wait where its client does not read, before they are executed; mutations do not', async () => {
+    let heads = 0;
+    // The connection takes not even one of them by itself.
+    const answer = 'x'.repeat(12 * 1024 * 1024);
+    const api = await givenApi({ head: () => Promise.resolve((heads++, answer)) });
+    const socket = await connect(api);
+    socket.ws.pause();
+    for (let index = 0; index < 20; index++) socket.subscribe(String(index), '{ a: head b: head c: head d: head }');
+    socket.subscribe('last', REGISTER, { id: 'ada' });
+    await eventually(() => {
+      expect(api.fake.calls).toHaveLength(1);
+    });
+    expect(heads).toBe(4 * 4);
+    socket.ws.terminate();
+    await api.stop();
+    expect(heads).toBe(4 * 4);
+  });
+
+  it('are all answered once it reads, in the order asked', async () => {
+    const api = await givenApi({ head: () => Promise.resolve('x'.repeat(500_000)) });
+    const socket = await connect(api);
+    socket.ws.pause();
+    const ids = Array.from({ length: 20 }, (_, index) => String(index));
+    for (const id of ids) socket.subscribe(id, '{ a: head b: head c: head d: head }');
+    socket.ws.resume();
+    await socket.next(({ type, id }) => type === 'complete' && id === '19');
+    expect(socket.messages.flatMap(({ type, id }) => (type === 'next' ? [id] : []))).toEqual(ids);
+  });
+
+  it('do not wait for a slow one, until four are slow', async () => {
+    const { api, underWay, begun, most, release } = await givenSlowQueries();
+    const socket = await connect(api);
+    for (let index = 0; index < 3; index++) socket.subscribe(`slow-${String(index)}`, SLOW);
+    for (let index = 0; index < 10; index++) {
+      expect((await askSocket(socket, `quick-${String(index)}`, '{ head }')).errors).toEqual([]);
+    }
+    for (let index = 3; index < 8; index++) socket.subscribe(`slow-${String(index)}`, SLOW);
+    socket.subscribe('behind', '{ head }');
+    await askSocket(socket, 'mutation', REGISTER, { id: 'ada' });
+    await eventually(() => {
+      expect(underWay()).toBe(4);
+    });
+    expect(socket.messages.filter(({ id }) => id === 'behind')).toEqual([]);
+    for (let released = 0; released < 8; released++) {
+      await eventually(() => {
+        expect(begun()).toBe(Math.min(8, 4 + released));
+        expect(underWay()).toBe(Math.min(8 - released, 4));
+      });
+      release(1);
+    }
+    await socket.next(({ type, id }) => type === 'complete' && id === 'behind');
+    await socket.next(({ type, id }) => type === 'complete' && id === 'slow-7');
+    expect(most()).toBe(4);
+  });
+
+  it('that are completed while they wait are never executed and keep nobody waiting', async () => {
+    const { api, underWay, begun, most, release } = await givenSlowQueries();
+    const socket = await connect(api);
+    for (let index = 0; index < 4; index++) socket.subscribe(`slow-${String(index)}`, SLOW);
+    await eventually(() => {
+      expect(underWay()).toBe(4);
+    });
+    for (let index = 0; index < 90; index++) {
+      socket.subscribe('waits', SLOW);
+      socket.send({ type: 'complete', id: 'waits' });
+    }
+    // These have places: who asks again and again for what is slow gets no more of them.
+    for (let index = 0; index < 4; index++) socket.send({ type: 'complete', id: `slow-${String(index)}` });
+    for (let index = 0; index < 4; index++) socket.subscribe(`again-${String(index)}`, SLOW);
+    await askSocket(socket, 'mutation', REGISTER, { id: 'ada' });
+    expect(begun()).toBe(4);
+    release(4);
+    await eventually(() => {
+      expect(begun()).toBe(8);
+    });
+    release(4);
+    await socket.next(({ type, id }) => type === 'complete' && id === 'again-3');
+    for (let index = 0; index < 10; index++) await askSocket(socket, `quick-${String(index)}`, '{ head }');
+    expect([begun(), most()]).toEqual([8, 4]);
+    const others = socket.messages.filter(({ id }) => id === 'waits' || id?.startsWith('slow-'));
+    expect(others).toEqual([]);
+    expect(api.errors).toEqual([]);
+  });
+
+  it('that wait when the socket closes are not executed', async () => {
+    const { api, underWay, begun, release } = await givenSlowQueries();
+    const socket = await connect(api);
+    for (let index = 0; index < 20; index++) socket.subscribe(String(index), SLOW);
+    await eventually(() => {
+      expect(underWay()).toBe(4);
+    });
+    socket.ws.terminate();
+    await socket.closed;
+    const next = await connect(api);
+    await askSocket(next, 'mutation', REGISTER, { id: 'ada' });
+    release(4);
+    await api.stop();
+    expect(begun()).toBe(4);
+  });
+});
+
+describe('A ping', () => {
+  it.each([
+    ['anything', { a: 'b' }],
+    ['much', { a: 'x'.repeat(60_000) }],
+  ])('of a stranger is answered without what it holds: %s', async (_what, payload) => {
+    const api = await givenApi();
+    const socket = await openSocket(api);
+    socket.send({ type: 'ping', payload });
+    expect(await socket.next(({ type }) => type === 'pong')).toEqual({ type: 'pong' });
+  });
+
+  it('that nests deeper than any stack is answered, too', async () => {
+    const api = await givenApi();
+    const deep = (depth: number): string => `{"type":"ping","payload":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`;
+    const stranger = await openSocket(api);
+    stranger.send(deep(32_000));
+    expect(await stranger.next(({ type }) => type === 'pong')).toEqual({ type: 'pong' });
+    const socket = await connect(api);
+    socket.send(deep(1_000_000));
+    expect(await socket.next(({ type }) => type === 'pong')).toEqual({ type: 'pong' });
+    expect((await askSocket(socket, '1', '{ head }')).errors).toEqual([]);
+    expect([api.errors, api.warnings]).toEqual([[], []]);
+  });
+});
+
+describe('A stranger that does not read', () => {
+  it('is cut off once 256 KiB of answers wait; a client is not', async () => {
+    const api = await givenApi();
+    const client = await connect(api);
+    client.ws.pause();
+    for (let index = 0; index < 1_000; index++) client.send({ type: 'ping' });
+    const stranger = await openSocket(api);
+    stranger.ws.pause();
+    let pings = 0;
+    await eventually(() => {
+      for (let index = 0; index < 1_000; index++, pings++) stranger.send({ type: 'ping' });
+      expect(api.warnings).toEqual(['a WebSocket client reads less than it asks for']);
+    });
+    stranger.ws.resume();
+    expect(await stranger.closed).toBe(4410);
+    expect(stranger.messages.length).toBeLessThan(pings);
+    client.ws.resume();
+    expect((await askSocket(client, '1', '{ head }')).errors).toEqual([]);
+    expect(client.messages.filter(({ type }) => type === 'pong')).toHaveLength(1_000);
   });
 });
 

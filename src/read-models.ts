@@ -1,0 +1,61 @@
+import type { Config } from './config.ts';
+import type { Cursors, Ids } from './ids.ts';
+import type { Scope } from './lifecycle.ts';
+import type { Log } from './log.ts';
+import type { Analytics } from './ports/analytics/analytics.ts';
+import { AnalyticsError } from './ports/analytics/analytics.ts';
+import type { EventLog } from './ports/event-log/event-log.ts';
+import type { Ingest } from './projections/analytics.ts';
+import { startAnalytics } from './projections/analytics.ts';
+import type { Funnels, FunnelUpdates } from './projections/funnel-figures.ts';
+import { createFunnels } from './projections/funnel.ts';
+import { openFunnelUpdates } from './projections/funnel-refresh.ts';
+import type { DeliveryUpdates } from './projections/live-updates.ts';
+import { startLive } from './projections/live.ts';
+
+export interface ReadModelOptions {
+  readonly config: Config;
+  readonly log: EventLog;
+  /** Null: this machine has none. */
+  readonly analytics: Analytics | null;
+  readonly cursors: Cursors;
+  readonly ids: Ids;
+  readonly now: () => number;
+  readonly logger: Log;
+}
+
+/** What analysts and dashboards are answered from. */
+export interface ReadModels {
+  readonly funnels: Funnels;
+  readonly funnelUpdates: FunnelUpdates;
+  readonly deliveryUpdates: DeliveryUpdates;
+}
+
+/** Starts the writer of ClickHouse and everything that reads it; none of it stands between a request and its delivery. */
+export async function startReadModels(scope: Scope, options: ReadModelOptions): Promise<ReadModels> {
+  const { config, log, cursors, ids, now, logger } = options;
+  const analytics = options.analytics ?? ABSENT;
+  const ingest = options.analytics === null ? NEVER : scope.use(startAnalytics({ log, analytics, logger, ids, now }));
+  const funnels = createFunnels({ analytics, ingest, cursors, now });
+  const funnelUpdates = scope.use(openFunnelUpdates({ funnels, ingest, now, logger }));
+  const { resumeWindowMs } = config;
+  const live = await startLive({ log, analytics, ingest, cursors, now, logger, resumeWindowMs });
+  return { funnels, funnelUpdates, deliveryUpdates: scope.use(live) };
+}
+
+const absent = (): Promise<never> =>
+  Promise.reject(new AnalyticsError('unavailable', 'this platform has no embedded ClickHouse'));
+
+const ABSENT: Analytics = {
+  migrate: absent,
+  insert: absent,
+  query: absent,
+  reset: absent,
+  close: () => Promise.resolve(),
+};
+
+const NEVER: Ingest = {
+  watermark: () => null,
+  progress: () => 'this platform has no embedded ClickHouse',
+  onCommitted: () => () => undefined,
+};
