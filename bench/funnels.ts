@@ -6,7 +6,7 @@
  * Generates the updates of 5 million notifications of 30 days (seeded), inserts them into the embedded engine as the
  * ingester does (batches of 20,000 rows with tokens, all views, flushed to the disk), and asks one tenant that has four
  * fifths of them: right after the inserts, and again once the days are merged as they are after an hour; each with the
- * engine as it is by default (1 GiB, ten seconds a query) and with 4 GiB and a minute.
+ * engine as it is by default (1 GiB, twenty seconds a query) and with 4 GiB and a minute.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -73,6 +73,26 @@ async function least(work: () => Promise<unknown>): Promise<number> {
   return best;
 }
 
+/** What is refused costs a round; it may be as little as a merge that was in the way. */
+async function figureOf(read: () => Promise<unknown>, base: number): Promise<string> {
+  const refused: string[] = [];
+  let ms = Infinity;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const start = performance.now();
+    try {
+      await read();
+      ms = Math.min(ms, performance.now() - start);
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      refused.push(error.code);
+    }
+  }
+  const told = refused.length === 0 ? '' : `, ${String(refused.length)} of ${String(ROUNDS)} ${String(refused[0])}`;
+  return refused.length === ROUNDS
+    ? told.slice(2)
+    : `${ms.toFixed(0)} ms, ${(ms / base).toFixed(1)} times the first scan${told}`;
+}
+
 async function fill(analytics: ChdbAnalytics): Promise<void> {
   let [rows, inserting, most] = [0, 0, 0];
   const start = performance.now();
@@ -132,11 +152,7 @@ async function ask(analytics: ChdbAnalytics): Promise<void> {
       timeZone: 'UTC',
       ...changes,
     };
-    const figure = await least(() => funnels.read(TENANT, input)).then(
-      (ms) => `${ms.toFixed(0)} ms, ${(ms / base).toFixed(1)} times the first scan`,
-      (error: unknown) => (error instanceof DomainError ? error.code : Promise.reject(error as Error)),
-    );
-    print(`funnel: ${name}`, figure);
+    print(`funnel: ${name}`, await figureOf(() => funnels.read(TENANT, input), base));
   }
   print('engine', await residentMiB(analytics.engine()?.pid ?? 0));
 }

@@ -28,7 +28,7 @@ export interface QueryLimits {
   readonly memoryBytes: number;
 }
 
-export const QUERY_LIMITS: QueryLimits = { seconds: 10, memoryBytes: 2 ** 30 };
+export const QUERY_LIMITS: QueryLimits = { seconds: 20, memoryBytes: 2 ** 30 };
 
 export interface ClickhouseOptions {
   readonly limits?: QueryLimits;
