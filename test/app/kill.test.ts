@@ -67,7 +67,7 @@ describe('a service that is killed in the middle of a thousand mails', () => {
             );
             return all.map(({ notification }) => notification);
           },
-          { timeoutMs: 60_000 },
+          { timeoutMs: 150_000, pauseMs: 250 },
         );
         second.child.kill('SIGTERM');
         expect(await second.ended).toEqual({ code: 0, signal: null });
@@ -86,6 +86,6 @@ describe('a service that is killed in the middle of a thousand mails', () => {
           `killed after ${String(before)} of ${String(REQUESTS)} mails: ${String(doubtful.size)} in doubt, ${String(duplicated.length)} duplicates`,
         );
       }),
-    120_000,
+    240_000,
   );
 });

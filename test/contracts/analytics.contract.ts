@@ -248,11 +248,6 @@ export function analyticsContract(open: OpenAnalytics): void {
       expect(await analytics.query('SELECT {n:UInt8} AS n', { n: 1 })).toEqual([{ n: 1 }]);
       await heavy;
     });
-
-    it('finishes on disk what is too large for its memory', async () => {
-      const sql = 'SELECT count() AS n FROM (SELECT number % 3000000 AS k, count() FROM numbers(3000000) GROUP BY k)';
-      expect(await analytics.query(sql)).toEqual([{ n: 3_000_000 }]);
-    });
   });
 
   describe('the store', () => {
