@@ -8,7 +8,7 @@
  * time counts from the moment in which the append was called. Build first (`npm run build`): the engine runs built.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -17,6 +17,7 @@ import { systemIds } from '../src/ids.ts';
 import { openLmdbEventLog } from '../src/ports/event-log/lmdb.ts';
 import { startAnalytics, type Ingest } from '../src/projections/analytics.ts';
 import { openTestAnalytics } from '../test/support/analytics.ts';
+import { residentMiB } from './resident.ts';
 
 const [heavy = 2_000, seconds = 20] = process.argv.slice(2).map(Number);
 const SILENT = { debug: () => undefined, info: () => undefined, warn: console.warn, error: console.error };
@@ -91,11 +92,6 @@ async function lags(log: EventLog, ingest: Ingest, rate: number): Promise<readon
   return found;
 }
 
-async function residentMiB(pid: number): Promise<string> {
-  const status = await readFile(`/proc/${String(pid)}/status`, 'utf8').catch(() => '');
-  return `${String(Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024))} MiB`;
-}
-
 function at(sorted: readonly number[], share: number): string {
   return `${String(Math.round(sorted[Math.floor((sorted.length - 1) * share)] ?? 0))} ms`;
 }
@@ -103,20 +99,19 @@ function at(sorted: readonly number[], share: number): string {
 const folder = await mkdtemp(join(tmpdir(), 'heliograph-bench-'));
 const log = await openLmdbEventLog(join(folder, 'log'));
 const engine = await openTestAnalytics(join(folder, 'analytics'), { log: SILENT });
-const pid = engine.value.engine()?.pid ?? 0;
 const ingest = startAnalytics({
   ...{ log: log.value, analytics: engine.value, logger: SILENT, ids: systemIds, now: Date.now },
 });
 try {
   while (ingest.value.watermark() === null) await delay(10);
-  console.log(`engine, idle                                                     ${await residentMiB(pid)}`);
+  console.log(`engine, idle                                                     ${await residentMiB(engine.value)}`);
   for (const rate of [20, heavy]) {
     const start = performance.now();
     const sorted = (await lags(log.value, ingest.value, rate)).toSorted((a, b) => a - b);
     const reached = Math.round((sorted.length * 1_000) / (performance.now() - start));
     const figures = `p50 ${at(sorted, 0.5)}, p99 ${at(sorted, 0.99)}, longest ${at(sorted, 1)}`;
     console.log(
-      `${String(rate)} events a second wanted, ${String(reached)} reached: ${figures}; engine ${await residentMiB(pid)}`,
+      `${String(rate)} events a second wanted, ${String(reached)} reached: ${figures}; engine ${await residentMiB(engine.value)}`,
     );
   }
 } finally {

@@ -8,7 +8,7 @@
  * fifths of them: right after the inserts, and again once the days are merged as they are after an hour; each with the
  * engine as it is by default (1 GiB, twenty seconds a query) and with 4 GiB and a minute.
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Session } from 'chdb';
@@ -21,6 +21,7 @@ import { createFunnels } from '../src/projections/funnel.ts';
 import type { FunnelInput } from '../src/projections/funnel-input.ts';
 import { openTestAnalytics } from '../test/support/analytics.ts';
 import { batchesOf, DAYS, FIRST_DAY, TENANT } from './funnels-data.ts';
+import { residentMiB } from './resident.ts';
 
 const [notifications = 5_000_000, seed = 1] = process.argv.slice(2).map(Number);
 const ROUNDS = 5;
@@ -57,36 +58,28 @@ function print(label: string, value: string): void {
   console.log(`${label.padEnd(64)} ${value}`);
 }
 
-async function residentMiB(pid: number): Promise<string> {
-  const status = await readFile(`/proc/${String(pid)}/status`, 'utf8').catch(() => '');
-  return `${String(Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024))} MiB`;
-}
-
-/** The least of several times, in milliseconds: other work on the machine only adds to it. */
-async function least(work: () => Promise<unknown>): Promise<number> {
+/**
+ * The least of several times, in milliseconds: other work on the machine only adds to it. What is refused costs a round,
+ * and goes to `refused`; it may be as little as a merge that was in the way.
+ */
+async function least(work: () => Promise<unknown>, refused: string[] = []): Promise<number> {
   let best = Infinity;
   for (let round = 0; round < ROUNDS; round += 1) {
     const start = performance.now();
-    await work();
-    best = Math.min(best, performance.now() - start);
-  }
-  return best;
-}
-
-/** What is refused costs a round; it may be as little as a merge that was in the way. */
-async function figureOf(read: () => Promise<unknown>, base: number): Promise<string> {
-  const refused: string[] = [];
-  let ms = Infinity;
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const start = performance.now();
     try {
-      await read();
-      ms = Math.min(ms, performance.now() - start);
+      await work();
+      best = Math.min(best, performance.now() - start);
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
       refused.push(error.code);
     }
   }
+  return best;
+}
+
+async function figureOf(read: () => Promise<unknown>, base: number): Promise<string> {
+  const refused: string[] = [];
+  const ms = await least(read, refused);
   const told = refused.length === 0 ? '' : `, ${String(refused.length)} of ${String(ROUNDS)} ${String(refused[0])}`;
   return refused.length === ROUNDS
     ? told.slice(2)
@@ -109,7 +102,7 @@ async function fill(analytics: ChdbAnalytics): Promise<void> {
   print('rows a second, generating included', Math.round(rows / seconds).toLocaleString('en'));
   print('rows a second, inserting alone', Math.round((rows * 1_000) / inserting).toLocaleString('en'));
   print('longest insert of 20,000 rows', `${String(Math.round(most))} ms`);
-  print('engine, right after', await residentMiB(analytics.engine()?.pid ?? 0));
+  print('engine, right after', await residentMiB(analytics));
 }
 
 async function sizes(analytics: ChdbAnalytics): Promise<void> {
@@ -154,7 +147,7 @@ async function ask(analytics: ChdbAnalytics): Promise<void> {
     };
     print(`funnel: ${name}`, await figureOf(() => funnels.read(TENANT, input), base));
   }
-  print('engine', await residentMiB(analytics.engine()?.pid ?? 0));
+  print('engine', await residentMiB(analytics));
 }
 
 /** What an hour without inserts does to a day. Needs the folder for itself. */
@@ -194,7 +187,7 @@ const folder = await mkdtemp(join(tmpdir(), 'heliograph-bench-'));
 const path = join(folder, 'analytics');
 try {
   await withEngine(path, DEFAULT, async (analytics) => {
-    print('engine, idle', await residentMiB(analytics.engine()?.pid ?? 0));
+    print('engine, idle', await residentMiB(analytics));
     await fill(analytics);
   });
   await measure(path, 'Right after the inserts');

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cursors, Place } from '../ids.ts';
 import type { Log } from '../log.ts';
 import { openAsked } from './asked.ts';
@@ -9,7 +10,7 @@ import type { Entry, LiveRing, Waiting } from './live-ring.ts';
 import { concerns, isAfter, markOf, placeOf, updateOf } from './live-story.ts';
 import type { LiveUpdate, Mark, Told } from './live-story.ts';
 import { SlowSubscriber, type DeliveryRequest, type DeliveryUpdate } from './live-updates.ts';
-import { limited, nextTurn, type Gate, type Pace } from './turns.ts';
+import { limited, type Gate, type Pace } from './turns.ts';
 
 /** What all subscribers of one process share. */
 export interface Shared {

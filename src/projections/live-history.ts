@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isNotificationId, streamOf } from '../ids.ts';
 import type { EventLog } from '../ports/event-log/event-log.ts';
 import type { LiveLimits } from './live-limits.ts';
@@ -7,7 +8,6 @@ import { openRowSource, type References, type RowOptions } from './live-rows.ts'
 import { concerns, eventOver, isWithin, liveUpdatesOf, markAt, markOf, storyOf, unlessPassed } from './live-story.ts';
 import { NOTIFICATIONS, type LiveUpdate, type Passed, type Story, type Stretch } from './live-story.ts';
 import type { Told } from './live-story.ts';
-import { nextTurn } from './turns.ts';
 
 /** What no longer is in memory, from the log and from ClickHouse, page by page. */
 export interface LiveHistory {

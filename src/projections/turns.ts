@@ -123,10 +123,6 @@ export function openPace(most: number): Pace {
   };
 }
 
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 /** Counts places that are taken, of all tenants together and of each. */
 export interface Quota {
   /** Answers how to give the place back, once; null: there is none left, or none for this tenant. */
