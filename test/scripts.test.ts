@@ -168,8 +168,12 @@ describe('npm start', () => {
       require('node:fs').writeFileSync('pids', process.pid + ' ' + child.pid);
       setTimeout(() => 0, 600000);`);
       const child = begin();
-      const pids = await eventually(async () => (await readFile(join(folder, 'pids'), 'utf8')).split(' ').map(Number));
-      expect(pids.map(isAlive)).toEqual([true, true]);
+      // The file is there before what is written into it.
+      const pids = await eventually(async () => {
+        const written = (await readFile(join(folder, 'pids'), 'utf8')).split(' ').map(Number);
+        expect(written.map(isAlive)).toEqual([true, true]);
+        return written;
+      });
       child.kill(signal);
       await once(child, 'close');
       expect(child.exitCode).toBe(signal === 'SIGTERM' ? 143 : 130);
