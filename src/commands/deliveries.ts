@@ -4,7 +4,7 @@ import type { CommandContext } from './context.ts';
 import type { DeliveryPolicy } from './delivery-policy.ts';
 import { deactivateDevice } from './devices.ts';
 import { isReachedAt } from './holders.ts';
-import type { Draft } from './handle.ts';
+import type { Believed, Draft } from './handle.ts';
 import { handle } from './handle.ts';
 import type { AttemptMade } from './record-outcome.ts';
 import { recordOutcome } from './record-outcome.ts';
@@ -25,7 +25,10 @@ export type ClaimResult =
       readonly attempt: number;
       /** The provider must not be called from then on; milliseconds since the epoch. */
       readonly claimUntil: number;
+      /** With the claim. */
       readonly notification: NotificationState;
+      /** Of its stream, with the claim. */
+      readonly version: number;
     }
   | { readonly kind: 'done'; readonly deadLettered: boolean }
   | { readonly kind: 'later'; readonly afterMs: number }
@@ -33,20 +36,31 @@ export type ClaimResult =
 
 /** Everything that a worker records, bound to a log and a policy. */
 export interface Deliveries {
+  /** Claims one attempt in the notification's stream; of any number of callers at most one gets it. */
   readonly claim: (request: ClaimRequest) => Promise<ClaimResult>;
+  /** Records what became of an attempt. What is known of the notification since the claim spares a read. */
   readonly record: (
     request: ClaimRequest,
-    attempt: number,
+    claim: ClaimedAttempt,
     provider: string,
     outcome: Outcome,
   ) => Promise<{ readonly deadLettered: boolean }>;
 }
 
+export interface ClaimedAttempt {
+  readonly attempt: number;
+  readonly notification?: NotificationState;
+  readonly version?: number;
+}
+
 export function createDeliveries(context: DeliveryContext, policy: DeliveryPolicy): Deliveries {
   return {
     claim: (request) => claim(context, request, policy).catch(laterWhenUnavailable),
-    record: ({ notificationId, deliveryId }, attempt, provider, outcome) =>
-      record(context, notificationId, { deliveryId, attempt, provider, outcome }, policy),
+    record: ({ notificationId, deliveryId }, { attempt, notification, version }, provider, outcome) => {
+      const made = { deliveryId, attempt, provider, outcome };
+      const believed = notification && version !== undefined ? { state: notification, version } : undefined;
+      return record({ ...context, policy }, notificationId, made, believed);
+    },
   };
 }
 
@@ -59,19 +73,22 @@ function laterWhenUnavailable(error: unknown): ClaimResult {
   throw error;
 }
 
-/** Claims one attempt in the notification's stream; of any number of callers at most one gets it. */
 async function claim(context: DeliveryContext, request: ClaimRequest, policy: DeliveryPolicy): Promise<ClaimResult> {
   let decided: Claim = { kind: 'foreign', drafts: [] };
   const aggregate = { stream: streamOf.notification(request.notificationId), fold: foldNotification };
-  const { state } = await handle({ log: context.log, newId: context.ids.random }, aggregate, async (current) => {
-    const at = { policy, now: context.now() };
-    decided = claimDelivery(current, request, { ...at, isAddressGone: false });
-    // Asked only where the answer counts: it reads other streams.
-    if (decided.kind === 'claimed' && (await isAddressGone(context, current, request.deliveryId)))
-      decided = claimDelivery(current, request, { ...at, isAddressGone: true });
-    return decided.drafts;
-  });
-  return resultOf(decided, state);
+  const { state, appended, version } = await handle(
+    { log: context.log, newId: context.ids.random },
+    aggregate,
+    async (current) => {
+      const at = { policy, now: context.now() };
+      decided = claimDelivery(current, request, { ...at, isAddressGone: false });
+      // Asked only where the answer counts: it reads other streams.
+      if (decided.kind === 'claimed' && (await isAddressGone(context, current, request.deliveryId)))
+        decided = claimDelivery(current, request, { ...at, isAddressGone: true });
+      return decided.drafts;
+    },
+  );
+  return resultOf(decided, { state: foldNotification(appended, state), version });
 }
 
 /**
@@ -89,12 +106,12 @@ async function isAddressGone(
   return !(await isReachedAt(log, { tenant: state.tenant, userId: state.request.userId }, { channel, address }));
 }
 
-function resultOf(decided: Claim, state: NotificationState | null): ClaimResult {
+function resultOf(decided: Claim, { state, version }: Believed<NotificationState>): ClaimResult {
   if (decided.kind === 'done') return { kind: 'done', deadLettered: isDeadLettered(decided.drafts) };
   if (decided.kind !== 'claimed') return decided;
   if (state === null) throw new Error('a claim without a notification');
   const { attempt, claimUntil } = decided;
-  return { kind: 'claimed', attempt, claimUntil, notification: state };
+  return { kind: 'claimed', attempt, claimUntil, notification: state, version };
 }
 
 /**
@@ -102,15 +119,15 @@ function resultOf(decided: Claim, state: NotificationState | null): ClaimResult 
  * that: a crash in between costs one more push to it, of which the provider says the same.
  */
 async function record(
-  context: DeliveryContext,
+  context: DeliveryContext & { readonly policy: DeliveryPolicy },
   notificationId: string,
   made: AttemptMade,
-  policy: DeliveryPolicy,
+  believed: Believed<NotificationState> | undefined,
 ): Promise<{ readonly deadLettered: boolean }> {
   const aggregate = { stream: streamOf.notification(notificationId), fold: foldNotification };
-  const { appended } = await handle({ log: context.log, newId: context.ids.random }, aggregate, (state) =>
-    recordOutcome(state, made, policy, context.now()),
-  );
+  const decide = (state: NotificationState | null): readonly Draft[] =>
+    recordOutcome(state, made, context.policy, context.now());
+  const { appended } = await handle({ log: context.log, newId: context.ids.random }, aggregate, decide, believed);
   if (made.outcome.kind === 'rejected' && made.outcome.reason === 'DEVICE_UNREGISTERED') {
     await deactivate(context, await context.log.read(aggregate.stream), made);
   }

@@ -21,9 +21,15 @@ export interface Handled<S> {
   readonly state: S | null;
   /** Of the stream afterwards. */
   readonly version: number;
-  /** Of the last event of the stream, null when there is none. */
+  /** Of the last event of the stream; null when there is none, or when nothing was appended to what was only believed. */
   readonly position: Position | null;
   readonly appended: readonly NewEvent[];
+}
+
+/** What a stream is believed to hold. */
+export interface Believed<S> {
+  readonly state: S | null;
+  readonly version: number;
 }
 
 /** How often a decision is made again because somebody else was quicker. */
@@ -33,24 +39,31 @@ const ATTEMPTS = 100;
  * Reads, folds, decides, appends at the version it read. When somebody else was quicker it decides again on what is
  * there now, under new event ids: reused ids would let two callers both believe that they had won.
  *
+ * With `believed` the first decision is made on that, without a read: the append at its version proves it right. A caller
+ * that nothing is appended for must know that it holds.
+ *
  * @throws DomainError CONFLICT when others were quicker a hundred times in a row; whatever `decide` throws.
  */
 export async function handle<S>(
   { log, newId }: { readonly log: EventLog; readonly newId: () => string },
   { stream, fold }: Aggregate<S>,
   decide: (state: S | null) => readonly Draft[] | Promise<readonly Draft[]>,
+  believed?: Believed<S>,
 ): Promise<Handled<S>> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const past = await log.read(stream);
-    const state = fold(past);
-    const appended = (await decide(state)).map(({ event, metadata }) => ({ id: newId(), ...event, metadata }));
-    if (appended.length === 0) {
-      return { state, version: past.at(-1)?.version ?? 0, position: past.at(-1)?.position ?? null, appended };
-    }
-    const answer = await appendUnlessConflict(log, stream, appended, past.at(-1)?.version ?? 0);
-    if (answer !== null) return { state, ...answer, appended };
+    const at = attempt === 1 && believed ? { ...believed, position: null } : await look(log, { stream, fold });
+    const appended = (await decide(at.state)).map(({ event, metadata }) => ({ id: newId(), ...event, metadata }));
+    if (appended.length === 0) return { ...at, appended };
+    const answer = await appendUnlessConflict(log, stream, appended, at.version);
+    if (answer !== null) return { state: at.state, ...answer, appended };
   }
   throw new DomainError('CONFLICT', 'somebody else kept changing the same thing; try again');
+}
+
+async function look<S>(log: EventLog, { stream, fold }: Aggregate<S>): Promise<Omit<Handled<S>, 'appended'>> {
+  const past = await log.read(stream);
+  const last = past.at(-1);
+  return { state: fold(past), version: last?.version ?? 0, position: last?.position ?? null };
 }
 
 /**

@@ -21,10 +21,13 @@ export interface Stored {
 }
 
 /** A stream holds the events of one kind of thing; which kind, its name says, and events of unknown types are passed over. */
-export function foldNotification(events: readonly Stored[]): NotificationState | null {
+export function foldNotification(
+  events: readonly Stored[],
+  from: NotificationState | null = null,
+): NotificationState | null {
   return events.reduce<NotificationState | null>(
     (state, stored) => evolveNotification(state, decode(stored) as NotificationEvent, stored),
-    null,
+    from,
   );
 }
 

@@ -12,12 +12,7 @@ export interface Deliveries {
   /** Claims the attempt that the job asks for, or says why not. */
   readonly claim: (job: Job) => Promise<ClaimAnswer>;
   /** Records what became of an attempt; answers whether the delivery was dead-lettered by it. Rejects when the log did not take it. */
-  readonly record: (
-    job: Job,
-    attempt: number,
-    provider: string,
-    outcome: Outcome,
-  ) => Promise<{ deadLettered: boolean }>;
+  readonly record: (job: Job, claim: Claimed, provider: string, outcome: Outcome) => Promise<{ deadLettered: boolean }>;
 }
 
 export type ClaimAnswer =
@@ -32,6 +27,8 @@ export interface Claimed {
   /** The provider must not be called from then on; milliseconds since the epoch. */
   readonly claimUntil: number;
   readonly notification: NotificationState;
+  /** Of the notification's stream, with the claim. */
+  readonly version: number;
 }
 
 /** Words for one recipient, or why there are none. */
@@ -99,7 +96,7 @@ async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Prom
     case 'claimed': {
       const outcome = await attemptOnce(options, claim, job, signal);
       const { deadLettered } = await recordSurely(options, job, () =>
-        deliveries.record(job, claim.attempt, sender.provider, outcome),
+        deliveries.record(job, claim, sender.provider, outcome),
       );
       if (!deadLettered) return { kind: 'ack' };
       // Not what the provider said: it may name the address.

@@ -82,6 +82,38 @@ describe('a receipt for a known attempt', () => {
     });
   });
 
+  it('that comes between a claim and its outcome is seen by the outcome, though that asks the log only when it must', async () => {
+    await withWorld(async (world) => {
+      await world.commands.registerUser(CALLER, { id: 'ada', email: ADDRESS });
+      await given(world, requested(), routed());
+      const stream = streamOf.notification(NOTIFICATION);
+      let reads = 0;
+      const read: EventLog['read'] = (name, after) => {
+        if (name === stream) reads += 1;
+        return world.log.read(name, after);
+      };
+      const policy = { ...POLICY, retryDelaysMs: [0, 0] };
+      const deliveries = createDeliveries({ ...world.context, log: { ...world.log, read } }, policy);
+      const claim = async (attempt: number) => {
+        const claimed = await deliveries.claim({ ...JOB, attempt });
+        if (claimed.kind !== 'claimed') throw new Error(`not claimed but ${claimed.kind}`);
+        expect(claimed.notification).toEqual(foldNotification(await world.log.read(stream)));
+        reads = 0;
+        return claimed;
+      };
+      const unheard = { kind: 'retry', reason: 'PROVIDER_BUSY', afterMs: 0, raw: '503' } as const;
+      await deliveries.record(JOB, await claim(1), 'twilio', unheard);
+      expect(reads).toBe(0);
+      expect(await typesIn(world)).toContain('DeliveryRetryScheduled');
+      const second = await claim(2);
+      expect(await createReceipts(world.context).receive(receiptFor('delivered', { attempt: 2 }))).toBe('recorded');
+      await deliveries.record({ ...JOB, attempt: 2 }, second, 'twilio', unheard);
+      expect(reads).toBe(1);
+      expect(await deliveryIn(world)).toMatchObject({ status: 'DELIVERED' });
+      expect((await typesIn(world)).filter((type) => type === 'DeliveryRetryScheduled')).toHaveLength(1);
+    });
+  });
+
   it('may come while the worker records its own outcome: each is recorded once at most', async () => {
     await withWorld(async (world) => {
       await world.commands.registerUser(CALLER, { id: 'ada', email: ADDRESS });
@@ -90,8 +122,8 @@ describe('a receipt for a known attempt', () => {
       const { receive } = createReceipts(world.context);
       expect(await deliveries.claim(JOB)).toMatchObject({ kind: 'claimed', attempt: 1 });
       const sent = { kind: 'sent', providerMessageId: 'SM1', raw: '201' } as const;
-      await Promise.all([receive(receiptFor('accepted')), deliveries.record(JOB, 1, 'twilio', sent)]);
-      await Promise.all([receive(receiptFor('accepted')), deliveries.record(JOB, 1, 'twilio', sent)]);
+      await Promise.all([receive(receiptFor('accepted')), deliveries.record(JOB, { attempt: 1 }, 'twilio', sent)]);
+      await Promise.all([receive(receiptFor('accepted')), deliveries.record(JOB, { attempt: 1 }, 'twilio', sent)]);
       // Whoever was quicker: the receipt adds nothing to the sender's own word, which is recorded in any case.
       const recorded = (await everything(world, ['DeliverySent'])).map(
         ({ data }) => (data as DeliverySent).byReceipt ?? false,

@@ -532,7 +532,7 @@ describe('conversions at once', () => {
           const send = async (): Promise<boolean> => {
             const deliveries = createDeliveries({ ...world.context, log }, POLICY);
             const claimed = await deliveries.claim(job);
-            if (claimed.kind === 'claimed') await deliveries.record(job, claimed.attempt, 'smtp', ACCEPT);
+            if (claimed.kind === 'claimed') await deliveries.record(job, claimed, 'smtp', ACCEPT);
             return claimed.kind === 'claimed';
           };
           const claims = [send(), send()];

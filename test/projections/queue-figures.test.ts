@@ -112,7 +112,7 @@ describe('the figures of a queue', () => {
       const deliveries = createDeliveries(world.context, { ...POLICY, retryDelaysMs: [] });
       await deliveries.claim(job);
       const outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: null } as const;
-      expect(await deliveries.record(job, 1, 'twilio', outcome)).toEqual({ deadLettered: true });
+      expect(await deliveries.record(job, { attempt: 1 }, 'twilio', outcome)).toEqual({ deadLettered: true });
       await eventually(async () => {
         expect(await figures()).toMatchObject({ dead: 1 });
       });

@@ -95,7 +95,10 @@ export async function claimed(world: World, token: string, log: EventLog = world
   const request = await routed(world, token);
   expect(await createDeliveries(world.context, POLICY).claim(request)).toMatchObject({ kind: 'claimed', attempt: 1 });
   const deliveries = createDeliveries({ ...world.context, log }, POLICY);
-  return { id: request.notificationId, tell: (outcome = DEAD) => deliveries.record(request, 1, 'fcm', outcome) };
+  return {
+    id: request.notificationId,
+    tell: (outcome = DEAD) => deliveries.record(request, { attempt: 1 }, 'fcm', outcome),
+  };
 }
 
 export async function die(world: World, token: string): Promise<void> {

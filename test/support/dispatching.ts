@@ -142,5 +142,5 @@ export async function attempted(
   const deliveries = createDeliveries(context, policy);
   const claimed = await deliveries.claim(job);
   if (claimed.kind !== 'claimed') throw new Error(`not claimed but ${claimed.kind}`);
-  await deliveries.record(job, claimed.attempt, 'scripted', outcome);
+  await deliveries.record(job, claimed, 'scripted', outcome);
 }
