@@ -3,6 +3,7 @@ import type { DispatchOptions } from './dispatch.ts';
 import { dueEntries, markFed, nextDue, type Entry } from './dispatch-index.ts';
 import type { Exclusive } from './run.ts';
 import { wakeAt } from './wake.ts';
+import { openOutage } from '../log.ts';
 import type { Broker, Job, QueueName } from '../ports/broker/broker.ts';
 import { QueueFull, QUEUES } from '../ports/broker/broker.ts';
 
@@ -25,6 +26,11 @@ const RETRY_MS = 250;
 export function openFeeder(options: FeederOptions): Feeder {
   const { state, logger, now } = options;
   const feeding = new Map<QueueName, Promise<void>>();
+  const failing = new Set<QueueName>();
+  const outage = openOutage(logger, {
+    failed: 'a queue could not be fed; trying again',
+    well: 'all queues are fed again',
+  });
   let stopped = false;
   const wake = wakeAt(() => {
     for (const queue of QUEUES) if (!feeding.has(queue)) start(queue);
@@ -32,8 +38,14 @@ export function openFeeder(options: FeederOptions): Feeder {
 
   function start(queue: QueueName): void {
     const task = feed(queue)
-      .catch((error: unknown) => {
-        logger.error({ queue, err: error }, 'a queue could not be fed; trying again');
+      .then((next) => {
+        failing.delete(queue);
+        if (failing.size === 0) outage.over({});
+        return next;
+      })
+      .catch((err: unknown) => {
+        failing.add(queue);
+        outage.met({ queue, err });
         return now() + RETRY_MS;
       })
       .then((next) => {
@@ -65,11 +77,13 @@ export function openFeeder(options: FeederOptions): Feeder {
 
 /** Publishes and marks; answers whether all were taken. A full queue is no fault: the rest stays in the index. */
 async function feedWindow({ state, broker, now, alone }: FeederOptions, due: readonly Entry[]): Promise<boolean> {
+  // If the queues are emptied in the meantime, nobody knows into which memory a job went: the earlier one is gone.
+  const { session } = broker;
   const refusals = await publish(broker, due, now());
   const published = due.filter((_, index) => refusals[index] === null);
   await alone(async () => {
     const changes = changesTo(state);
-    for (const entry of published) markFed(changes, entry, broker.session, now());
+    for (const entry of published) markFed(changes, entry, session, now());
     await state.commit(changes.list());
   });
   const fault = refusals.find((refusal) => refusal !== null && !(refusal instanceof QueueFull));

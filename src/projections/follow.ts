@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { linkedTo, type Linked } from './signals.ts';
 import type { Started } from '../lifecycle.ts';
-import type { Log } from '../log.ts';
+import { openOutage, type Log, type Outage } from '../log.ts';
 import type { EventBatch, EventFilter, EventLog, Position } from '../ports/event-log/event-log.ts';
 
 export interface FollowOptions {
@@ -23,6 +23,7 @@ export interface FollowOptions {
 interface Following {
   readonly options: FollowOptions;
   readonly stopping: AbortSignal;
+  readonly outage: Outage;
   /** Batches handled; tells the watchdog whether anything moved. */
   handled: number;
   busy: boolean;
@@ -34,7 +35,11 @@ export const PAUSE_MS = 1_000;
 /** Follows the log and never gives up: a subscription that fails, ends or stalls is opened again where it was. */
 export function followLog(options: FollowOptions): Started<void> {
   const stopping = new AbortController();
-  const following: Following = { options, stopping: stopping.signal, handled: 0, busy: false };
+  const outage = openOutage(options.logger, {
+    failed: 'a subscription to the event log failed; opening it again',
+    well: 'the subscription to the event log goes on',
+  });
+  const following: Following = { options, stopping: stopping.signal, outage, handled: 0, busy: false };
   const ended = follow(following);
   return {
     value: undefined,
@@ -46,14 +51,14 @@ export function followLog(options: FollowOptions): Started<void> {
 }
 
 async function follow(following: Following): Promise<void> {
-  const { name, logger } = following.options;
+  const { name } = following.options;
   while (!isStopping(following)) {
     const err = await followOnce(following).then(
       () => null,
       (error: unknown) => error,
     );
     if (isStopping(following)) return;
-    logger.error({ projection: name, err }, 'subscription ended; opening it again');
+    following.outage.met({ projection: name, err });
     await pause(following);
   }
 }
@@ -75,6 +80,7 @@ async function handle(following: Following, batch: EventBatch): Promise<void> {
   try {
     await following.options.handle(batch, following.stopping);
     following.handled += 1;
+    following.outage.over({ projection: following.options.name });
   } finally {
     following.busy = false;
   }
