@@ -24,7 +24,7 @@ export interface RouteOptions {
   readonly channels: readonly Channel[];
 }
 
-/** Routings under way at once: enough to fill a group commit. */
+/** Routings under way at once: enough to fill a group commit. While all are, none is looked for; whatever ends one wakes up. */
 const WINDOW = 256;
 const RETRY_MS = 1_000;
 
@@ -44,7 +44,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
   const tasks = new Set<Promise<void>>();
   const reportFault = faultReporter(options);
   const wake = wakeAt(() => {
-    wake.at(decideDue());
+    wake.at(inFlight.size < WINDOW ? decideDue() : null);
   }, options.now);
   const projection = runProjection(
     {

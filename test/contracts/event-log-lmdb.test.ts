@@ -38,8 +38,10 @@ describe('the embedded event log', () => {
   it('delivers a backlog in batches of bounded length and size', async () => {
     await withLog(async (log) => {
       await log.append('order-1', newEvents(1_000), 0);
-      const large = Array.from({ length: 50 }, () => newEvent({ data: 'x'.repeat(100_000) }));
-      await log.append('order-2', large, 0);
+      for (let version = 0; version < 50; version += 10) {
+        const large = Array.from({ length: 10 }, () => newEvent({ data: 'x'.repeat(100_000) }));
+        await log.append('order-2', large, version);
+      }
       const batches = await collect(log, START, {}, await log.head());
       expect(batches.map(({ events }) => events.length)).toEqual([500, 500, 11, 11, 11, 11, 6]);
     });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import {
   EventTooLarge,
+  LogClosed,
   MAX_EVENT_BYTES,
   WrongExpectedVersion,
   type Appended,
@@ -49,6 +50,16 @@ describe('a supervised event log', () => {
     };
     return { log: openSupervisedLog(scripted, { timeoutMs, attempts: 3 }), attempts };
   };
+
+  it('is not asked again once it is closed, and what an earlier attempt has done stays unknown', async () => {
+    const isClosed: Fault = () => Promise.reject(new LogClosed());
+    const atOnce = supervise([isClosed]);
+    await expect(atOnce.log.append(newStream(), newEvents(1), 0)).rejects.toThrow(LogClosed);
+    expect(atOnce.attempts).toEqual([isClosed]);
+    const afterwards = supervise([failsAfter, isClosed]);
+    await expect(afterwards.log.append(newStream(), newEvents(1), 0)).rejects.toThrow(AppendUnknown);
+    expect(afterwards.attempts).toEqual([failsAfter, isClosed]);
+  });
 
   it.each<[string, readonly Fault[]]>([
     ['nothing goes wrong', []],

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Started } from '../../src/lifecycle.ts';
 import {
   EventTooLarge,
+  MAX_APPEND_BYTES,
   MAX_EVENT_BYTES,
   START,
   WrongExpectedVersion,
@@ -138,6 +139,19 @@ function appending({ log, newStream }: Given): void {
     const events = await log().read(stream);
     expect(events).toHaveLength(1_001);
     expect(events[0]?.data).toBe(largest.data);
+  });
+
+  it('takes events that are together as large as an append may be, and refuses a byte more', async () => {
+    const stream = newStream();
+    const part = newEvent({ data: '' });
+    const overhead = Buffer.byteLength(JSON.stringify('') + JSON.stringify(part.metadata)) + 2 * part.type.length;
+    const events = (beyond: number) =>
+      Array.from({ length: 8 }, (_, index) =>
+        newEvent({ data: 'x'.repeat(MAX_APPEND_BYTES / 8 - overhead + (index === 0 ? beyond : 0)) }),
+      );
+    await expect(log().append(stream, events(1), 0)).rejects.toBeInstanceOf(RangeError);
+    expect(await log().append(stream, events(0), 0)).toMatchObject({ version: 8 });
+    expect(await log().read(stream)).toHaveLength(8);
   });
 
   it('refuses misuse with a RangeError', async () => {

@@ -63,9 +63,7 @@ export function catchingUp({ log, newStream }: Given): void {
     const first = await slow.next();
     const quick = follow(log(), base, filter);
     for (let version = 0; version < 2_000; version += 500) await log().append(stream, newEvents(500), version);
-    await eventually(() => {
-      expect(quick.events).toHaveLength(2_000);
-    });
+    await eventually(() => expect(quick.events).toHaveLength(2_000), { timeoutMs: 20_000 });
     await quick.stop();
     const events: RecordedEvent[] = first.done === true ? [] : [...first.value.events];
     while (events.length < 2_000) {

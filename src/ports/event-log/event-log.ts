@@ -64,14 +64,14 @@ export interface EventLog {
   readonly id: string;
 
   /**
-   * Appends `events` (1 to 1,000) if the stream's version is `expectedVersion`, and answers when they are durable.
+   * Appends `events` (1 to 1,000, together at most `MAX_APPEND_BYTES`) if the stream's version is `expectedVersion`, and answers when they are durable.
    *
    * A retry of the same append (same ids, same expected version) succeeds again with the same answer and appends
    * nothing. A rejection other than `WrongExpectedVersion` and `EventTooLarge` means *unknown*: it may have been appended.
    *
    * @throws WrongExpectedVersion when the stream is at another version; nothing was appended.
    * @throws EventTooLarge when an event is over 256 KiB; nothing was appended.
-   * @throws RangeError when there are no or too many events, or the name of the stream is unusable.
+   * @throws RangeError when there are no or too many events, they are too large together, or the name of the stream is unusable.
    */
   append(stream: string, events: readonly NewEvent[], expectedVersion: number): Promise<Appended>;
 
@@ -94,7 +94,7 @@ export interface EventLog {
   /** The end of the log now: position of the last event, `START` when empty. */
   head(): Promise<Position>;
 
-  /** Waits for appends under way, ends subscriptions. Everything afterwards rejects. */
+  /** Waits for appends under way, ends subscriptions. Everything afterwards rejects with LogClosed. */
   close(): Promise<void>;
 }
 
@@ -109,6 +109,21 @@ export class WrongExpectedVersion extends Error {
   }
 }
 
+export class LogClosed extends Error {
+  override readonly name = 'LogClosed';
+  constructor() {
+    super('the event log is closed');
+  }
+}
+
+/**
+ * The server that holds the log gave no answer, or refused one. Of an append nobody knows whether it took place. The message
+ * holds no credentials.
+ */
+export class LogUnavailable extends Error {
+  override readonly name: string = 'LogUnavailable';
+}
+
 export class EventTooLarge extends Error {
   override readonly name = 'EventTooLarge';
   constructor(
@@ -119,5 +134,8 @@ export class EventTooLarge extends Error {
   }
 }
 
-/** Data and metadata of one event, encoded. Below EventStoreDB's smallest default of 1 MiB an append. */
+/** Data and metadata of one event, encoded. */
 export const MAX_EVENT_BYTES = 256 * 1024;
+
+/** Data, metadata and type (two bytes a letter) of all events of an append: what EventStoreDB up to 25.0 takes unless told otherwise. */
+export const MAX_APPEND_BYTES = 1024 * 1024;

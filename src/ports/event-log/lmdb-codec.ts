@@ -1,13 +1,6 @@
 import type { Metadata } from '../../events/event.ts';
-import {
-  EventTooLarge,
-  MAX_EVENT_BYTES,
-  START,
-  type EventFilter,
-  type NewEvent,
-  type Position,
-  type RecordedEvent,
-} from './event-log.ts';
+import type { Encoded } from './append-checks.ts';
+import { START, type EventFilter, type Position, type RecordedEvent } from './event-log.ts';
 
 /*
  * How an event lies in the embedded log. Version, stream, type and id come first, so that filters and retries are
@@ -21,20 +14,8 @@ const LENGTHS_AT = 5;
 const DATA_LENGTH_AT = 11;
 const BODY_AT = 15;
 
-/** In UTF-16 code units; keeps index keys below LMDB's limit of 1,978 bytes. */
-const MAX_NAME_LENGTH = 200;
-const MAX_EVENTS = 1_000;
-/** Versions lie in the index as 32 bits. */
-export const MAX_VERSION = 0xffff_ffff;
-
-/** An event of `stream`, still without its version. Throws RangeError or EventTooLarge. */
-export function encodeEvent(stream: string, event: NewEvent): Buffer {
-  checkName('type', event.type);
-  checkName('id', event.id);
-  const data = toJson(event.data);
-  const metadata = toJson(event.metadata);
-  const size = data.length + metadata.length;
-  if (size > MAX_EVENT_BYTES) throw new EventTooLarge(event.type, size);
+/** An event of `stream`, still without its version. */
+export function encodeEvent(stream: string, { event, data, metadata }: Encoded): Buffer {
   const names = [stream, event.type, event.id].map((name) => Buffer.from(name));
   const head = Buffer.alloc(BODY_AT);
   head.writeUInt8(FORMAT);
@@ -112,32 +93,6 @@ export function streamKey(stream: string, version: number): Buffer {
 
 export function versionOf(key: Uint8Array): number {
   return Buffer.from(key).readUInt32BE(key.length - 4);
-}
-
-/** Throws RangeError on a misuse of `append`. */
-export function checkAppend(stream: string, events: readonly NewEvent[], expectedVersion: number): void {
-  checkName('stream', stream);
-  checkVersion(expectedVersion);
-  if (events.length < 1 || events.length > MAX_EVENTS) {
-    throw new RangeError(`an append takes 1 to ${String(MAX_EVENTS)} events, not ${String(events.length)}`);
-  }
-}
-
-export function checkVersion(version: number): void {
-  if (!Number.isInteger(version) || version < 0 || version > MAX_VERSION) {
-    throw new RangeError(`${String(version)} is not a version`);
-  }
-}
-
-/** A lone surrogate would be replaced on its way through UTF-8, and two names would become one. */
-export function checkName(what: string, name: string): void {
-  const valid =
-    name.length >= 1 && name.length <= MAX_NAME_LENGTH && !name.includes('\0') && !/\p{Surrogate}/u.test(name);
-  if (!valid) throw new RangeError(`${what} '${name}' is empty, too long, or holds NUL or half a character`);
-}
-
-function toJson(value: unknown): Buffer {
-  return Buffer.from(JSON.stringify(value ?? null));
 }
 
 function fromJson(record: Buffer, start: number, end: number): unknown {

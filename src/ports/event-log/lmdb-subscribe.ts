@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import type { EventBatch, EventFilter, Position, RecordedEvent } from './event-log.ts';
+import { LogClosed, type EventBatch, type EventFilter, type Position, type RecordedEvent } from './event-log.ts';
 import { compileFilter, decodeEvent, toPosition, toSequence } from './lmdb-codec.ts';
 import type { LogTables } from './lmdb-tables.ts';
 
@@ -12,10 +12,6 @@ export interface Feed {
   readonly closed: () => boolean;
   /** Wakes those who wait for the head to move or the log to close. */
   readonly waiting: Set<() => void>;
-}
-
-export function closedError(): Error {
-  return new Error('the event log is closed');
 }
 
 const MAX_BATCH_EVENTS = 500;
@@ -69,7 +65,7 @@ function iterate(
   };
 
   const step = async (): Promise<IteratorResult<EventBatch, undefined>> => {
-    if (refused && !ended) throw closedError();
+    if (refused && !ended) throw new LogClosed();
     while (!over()) {
       cursor ??= begin(toSequence(after, feed.head()));
       scanChunk(feed, cursor, matches);

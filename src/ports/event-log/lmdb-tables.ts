@@ -4,7 +4,8 @@ import { dirname, resolve } from 'node:path';
 
 import { open, type Database, type RootDatabase } from 'lmdb';
 
-import { MAX_VERSION, streamKey, versionOf } from './lmdb-codec.ts';
+import { MAX_VERSION } from './append-checks.ts';
+import { streamKey, versionOf } from './lmdb-codec.ts';
 import { commitError } from '../../lmdb.ts';
 
 // Left out of lmdb's own declarations. `append` fills pages to the brim: at 1,500 bytes an event it halves the file.

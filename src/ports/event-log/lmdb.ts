@@ -1,8 +1,9 @@
 import type { Started } from '../../lifecycle.ts';
-import type { EventLog } from './event-log.ts';
+import { checkAppend, checkName, checkVersion, encodeBodies } from './append-checks.ts';
+import { LogClosed, type EventLog } from './event-log.ts';
 import { openAppender } from './lmdb-append.ts';
-import { checkAppend, checkName, checkVersion, decodeEvent, encodeEvent, toPosition } from './lmdb-codec.ts';
-import { closedError, subscribe, type Feed } from './lmdb-subscribe.ts';
+import { decodeEvent, encodeEvent, toPosition } from './lmdb-codec.ts';
+import { subscribe, type Feed } from './lmdb-subscribe.ts';
 import { openTables, type LogTables } from './lmdb-tables.ts';
 
 /**
@@ -30,7 +31,7 @@ function createLog(tables: LogTables): EventLog {
   const feed: Feed = { tables, head: appender.head, closed: () => closed, waiting };
   const whileOpen = <T>(work: () => T | Promise<T>): Promise<T> =>
     new Promise((resolve) => {
-      if (closed) throw closedError();
+      if (closed) throw new LogClosed();
       resolve(work());
     });
   const close = async (): Promise<void> => {
@@ -46,7 +47,7 @@ function createLog(tables: LogTables): EventLog {
     append: (stream, events, expectedVersion) =>
       whileOpen(() => {
         checkAppend(stream, events, expectedVersion);
-        const records = events.map((event) => encodeEvent(stream, event));
+        const records = encodeBodies(events).map((body) => encodeEvent(stream, body));
         return appender.append({ stream, records, expectedVersion });
       }),
     read: (stream, after = 0) =>

@@ -1,9 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { EventTooLarge, WrongExpectedVersion, type Appended, type EventLog } from './event-log.ts';
+import {
+  EventTooLarge,
+  LogClosed,
+  LogUnavailable,
+  WrongExpectedVersion,
+  type Appended,
+  type EventLog,
+} from './event-log.ts';
 
 /** Whether the append took place is not known; `cause` is what its last attempt said. The same ids may be tried again. */
-export class AppendUnknown extends Error {
+export class AppendUnknown extends LogUnavailable {
   override readonly name = 'AppendUnknown';
   constructor(
     readonly stream: string,
@@ -56,7 +63,9 @@ async function appendUntilKnown(
       return await within(timeoutMs, append());
     } catch (error) {
       if (isFinal(error)) throw error;
-      if (attempt >= attempts) throw new AppendUnknown(stream, attempt, error);
+      // It will not open again. An earlier attempt may have succeeded all the same.
+      if (error instanceof LogClosed && attempt === 1) throw error;
+      if (attempt >= attempts || error instanceof LogClosed) throw new AppendUnknown(stream, attempt, error);
     }
     await delay(Math.min(FIRST_BACKOFF_MS * 2 ** (attempt - 1), MAX_BACKOFF_MS));
   }

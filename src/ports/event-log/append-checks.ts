@@ -1,0 +1,62 @@
+import { EventTooLarge, MAX_APPEND_BYTES, MAX_EVENT_BYTES, type NewEvent } from './event-log.ts';
+
+/** In UTF-16 code units; keeps index keys of the embedded log below LMDB's limit of 1,978 bytes. */
+const MAX_NAME_LENGTH = 200;
+const MAX_EVENTS = 1_000;
+/** Versions lie in the index of the embedded log as 32 bits. */
+export const MAX_VERSION = 0xffff_ffff;
+
+/** Throws RangeError on a misuse of `append`. */
+export function checkAppend(stream: string, events: readonly NewEvent[], expectedVersion: number): void {
+  checkName('stream', stream);
+  checkVersion(expectedVersion);
+  if (events.length < 1 || events.length > MAX_EVENTS) {
+    throw new RangeError(`an append takes 1 to ${String(MAX_EVENTS)} events, not ${String(events.length)}`);
+  }
+}
+
+export function checkVersion(version: number): void {
+  if (!Number.isInteger(version) || version < 0 || version > MAX_VERSION) {
+    throw new RangeError(`${String(version)} is not a version`);
+  }
+}
+
+/** A lone surrogate would be replaced on its way through UTF-8, and two names would become one. */
+export function checkName(what: string, name: string): void {
+  const valid =
+    name.length >= 1 && name.length <= MAX_NAME_LENGTH && !name.includes('\0') && !/\p{Surrogate}/u.test(name);
+  if (!valid) throw new RangeError(`${what} '${name}' is empty, too long, or holds NUL or half a character`);
+}
+
+/** An event, and what it says as JSON. */
+export interface Encoded {
+  readonly event: NewEvent;
+  readonly data: Buffer;
+  readonly metadata: Buffer;
+}
+
+/** Throws RangeError or EventTooLarge. */
+export function encodeBodies(events: readonly NewEvent[]): readonly Encoded[] {
+  const bodies = events.map(encodeBody);
+  const size = bodies.reduce(
+    (sum, { event, data, metadata }) => sum + data.length + metadata.length + 2 * event.type.length,
+    0,
+  );
+  if (size > MAX_APPEND_BYTES) {
+    throw new RangeError(`an append of ${String(size)} bytes is over the limit of ${String(MAX_APPEND_BYTES)}`);
+  }
+  return bodies;
+}
+
+function encodeBody(event: NewEvent): Encoded {
+  checkName('type', event.type);
+  checkName('id', event.id);
+  const [data, metadata] = [toJson(event.data), toJson(event.metadata)];
+  const size = data.length + metadata.length;
+  if (size > MAX_EVENT_BYTES) throw new EventTooLarge(event.type, size);
+  return { event, data, metadata };
+}
+
+function toJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value ?? null));
+}
