@@ -5,6 +5,7 @@ export default defineConfig({
   resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/rabbitmq-shared.ts'],
     pool: 'forks',
     // As many as the smallest machine that it has to run on has cores; much of the time goes into waiting for other processes.
     maxWorkers: 2,

@@ -41,5 +41,7 @@ function isRested({ refeeds, fedAt }: Entry, now: number): boolean {
 /** Queues are served oldest first: a job older than the oldest that is ready there is not among them. */
 function isMissing({ fedAt }: Entry, { depth, retrying, oldestSeconds }: QueueDepth, now: number): boolean {
   if (oldestSeconds !== null) return (fedAt ?? 0) < now - oldestSeconds * 1_000;
-  return depth === 0 && retrying === 0;
+  if (depth === 0 && retrying === 0) return true;
+  // Where no age is known, a busy queue would hide for ever what it lost; should it be there after all, it comes twice.
+  return now - (fedAt ?? 0) >= PAUSE_MS;
 }

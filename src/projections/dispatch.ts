@@ -61,7 +61,11 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
     { log, logger, exclusive: alone },
   );
   const refeed = setInterval(() => {
-    alone(() => refeedSuspects(options))
+    alone(async () => {
+      // A broker that keeps its queues may lose them all the same, while we run.
+      await reclaim(options);
+      await refeedSuspects(options);
+    })
       .then(() => {
         feedOnceLive(projection.value().live);
       })

@@ -23,7 +23,7 @@ const ACK: Verdict = { kind: 'ack' };
 const HOUR_MS = 3_600_000;
 
 /** What every broker promises. Waits for conditions only, so a broker on another machine can be held to it too. */
-export function brokerContract(open: OpenBroker): void {
+export function brokerContract(open: OpenBroker, scenarios: number): void {
   const withBroker = async (test: (broker: Broker) => Promise<void>, capacity?: number): Promise<void> => {
     const started = await open({ failureRetryMs: 1, ...(capacity === undefined ? {} : { capacity }) });
     try {
@@ -422,7 +422,7 @@ export function brokerContract(open: OpenBroker): void {
 
   it(
     'loses no job, gives none to two handlers, keeps to its caps and counts right, whatever happens',
-    () => checkScenarios(() => open({ failureRetryMs: 2 }), { runs: 80 }),
+    () => checkScenarios(() => open({ failureRetryMs: 2 }), { runs: scenarios }),
     120_000,
   );
 }

@@ -161,7 +161,9 @@ async function consume(
     async (job, signal) => {
       const tracked = begin(world, job);
       const { queue } = tracked;
-      inHand.set(queue, (inHand.get(queue) ?? 0) + 1);
+      const leave = entered(inHand, queue);
+      // A place is free as soon as its handler was told to end, even where it has not heard yet.
+      signal.addEventListener('abort', leave);
       const own = sources.find(({ name }) => name === queue)?.concurrency ?? 0;
       if ((inHand.get(queue) ?? 0) > own) world.violations.push(`more than ${String(own)} jobs of ${queue} in hand`);
       if (held() > cap) world.violations.push(`more than ${String(cap)} jobs in hand`);
@@ -170,11 +172,21 @@ async function consume(
         return await answer(tracked, signal);
       } finally {
         tracked.running = false;
-        inHand.set(queue, (inHand.get(queue) ?? 0) - 1);
+        leave();
       }
     },
   );
   world.consumers.push(consumer);
+}
+
+/** Counts a job of that queue as in hand; answers how to count it as gone, once. */
+function entered(inHand: Map<QueueName, number>, queue: QueueName): () => void {
+  inHand.set(queue, (inHand.get(queue) ?? 0) + 1);
+  let isGone = false;
+  return () => {
+    if (!isGone) inHand.set(queue, (inHand.get(queue) ?? 0) - 1);
+    isGone = true;
+  };
 }
 
 function begin(world: World, job: Job): TrackedJob {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { QueueName } from '../../src/ports/broker/broker.ts';
 import {
   openInProcessBroker,
@@ -8,6 +8,9 @@ import {
 } from '../../src/ports/broker/in-process.ts';
 import { openReadyList } from '../../src/ports/broker/ready-list.ts';
 import { eventually } from '../support/eventually.ts';
+import { openEmptyRabbitMq } from '../support/rabbitmq-broker.ts';
+import { lacksRabbit } from '../support/rabbitmq-server.ts';
+import { sharedRabbit } from '../support/rabbitmq-shared.ts';
 import {
   aborted,
   brokerContract,
@@ -21,15 +24,30 @@ import {
 } from './broker.contract.ts';
 import { checkScenarios, SCENARIO_QUEUES, type World } from './broker.scenario.ts';
 
-const ADAPTERS: readonly (readonly [string, OpenBroker])[] = [
-  ['in-process', (settings) => Promise.resolve(openInProcessBroker(settings))],
+interface Adapter {
+  readonly name: string;
+  readonly open: OpenBroker;
+  readonly scenarios: number;
+  readonly skip?: boolean;
+}
+
+const ADAPTERS: readonly Adapter[] = [
+  { name: 'in-process', open: (settings) => Promise.resolve(openInProcessBroker(settings)), scenarios: 80 },
+  {
+    name: 'RabbitMQ',
+    open: async (settings) => openEmptyRabbitMq({ url: await sharedRabbit(), prefix: 'contract.', ...settings }),
+    scenarios: 25,
+    skip: lacksRabbit(),
+  },
 ];
 
-for (const [name, open] of ADAPTERS) {
-  describe(`the broker contract: ${name}`, () => {
-    brokerContract(open);
+describe.each(ADAPTERS)('the broker contract: $name', ({ open, scenarios, skip = false }) => {
+  describe.skipIf(skip)('with its server', () => {
+    // The first one starts it.
+    beforeAll(async () => (await open({ failureRetryMs: 1 })).stop(), 180_000);
+    brokerContract(open, scenarios);
   });
-}
+});
 
 describe('the in-process broker', () => {
   it('has another session each time it is opened', async () => {

@@ -3,16 +3,19 @@ import {
   ackAll,
   afterThreeLooks,
   attempts,
+  brokerOf,
+  dispatch,
   HOUR_MS,
   jobFor,
   pass,
   QUEUE,
+  startRouting,
   untilAttempts,
   untilEmpty,
   withDispatch,
 } from '../support/dispatching.ts';
 import { eventually } from '../support/eventually.ts';
-import { requestedMany } from '../support/world.ts';
+import { registered, requestedMany, withWorld, type World } from '../support/world.ts';
 
 describe('a published job that vanished', () => {
   it('is fed again after the grace, and then not for an hour', async () => {
@@ -59,6 +62,86 @@ describe('a published job that vanished', () => {
     });
   });
 });
+
+describe('a job that vanished from a queue that is never empty', () => {
+  it.each([
+    ['holds others', { depth: 7, retrying: 0 }],
+    ['has others that wait for their time', { depth: 0, retrying: 1 }],
+  ])('is fed again after an hour, where the broker knows no ages and the queue %s', async (_, counts) => {
+    await withWorld(async (world) => {
+      const broker = brokerOf(world);
+      const busy = {
+        ...broker,
+        depth: async (queue: typeof QUEUE) => ({ ...(await broker.depth(queue)), ...counts, oldestSeconds: null }),
+      };
+      await registered(world);
+      startRouting(world);
+      world.use(await dispatch(world, busy));
+      const job = await jobFor(world, broker);
+      await ackAll(broker);
+      await untilEmpty(broker);
+      await pass(world, HOUR_MS - 1_000);
+      await afterThreeLooks(broker);
+      expect(attempts(broker, job)).toEqual([1]);
+      await pass(world, 1_001);
+      await untilAttempts(broker, job, [1, 1]);
+    });
+  });
+});
+
+describe('a broker whose memory was lost while it was open', () => {
+  it('is fed again at once with all that was published before, and with nothing that was published since', async () => {
+    await withWorld(async (world) => {
+      const broker = brokerOf(world);
+      let session = 'before';
+      const forgetful = {
+        ...broker,
+        get session() {
+          return session;
+        },
+      };
+      await registered(world);
+      startRouting(world);
+      world.use(await dispatch(world, forgetful));
+      const early = await jobFor(world, broker);
+      await eventually(() => {
+        expect(fedIn(world, 'before')).toBe(1);
+      });
+      session = 'since';
+      await untilAttempts(broker, early, [1, 1]);
+      const late = await jobFor(world, broker);
+      await eventually(() => {
+        expect([fedIn(world, 'before'), fedIn(world, 'since')]).toEqual([0, 2]);
+      });
+      expect(attempts(broker, late)).toEqual([1]);
+    });
+  });
+
+  it('has a job published again of which nobody knows into which memory it went', async () => {
+    await withWorld(async (world) => {
+      const broker = brokerOf(world);
+      let session = 'before';
+      const forgetful = {
+        ...broker,
+        get session() {
+          return session;
+        },
+        publish: async (...args: Parameters<typeof broker.publish>) => {
+          await broker.publish(...args);
+          session = 'since';
+        },
+      };
+      await registered(world);
+      startRouting(world);
+      world.use(await dispatch(world, forgetful));
+      await untilAttempts(broker, await jobFor(world, broker), [1, 1]);
+    });
+  });
+});
+
+function fedIn({ state }: World, session: string): number {
+  return state('dispatch').count(['fed', session]);
+}
 
 describe('a slow backlog', () => {
   it('is not fed into itself, however long it lies there', async () => {

@@ -55,7 +55,7 @@ export interface Consumer {
 }
 
 export interface QueueDepth {
-  /** Ready or in hand. */
+  /** Ready, or in hand of this process. */
   readonly depth: number;
   /** Waiting for the end of a delay. */
   readonly retrying: number;
@@ -69,7 +69,8 @@ export interface QueueDepth {
 export interface Broker {
   /**
    * Names the memory behind the queues: another session means that what was published in an earlier one is gone.
-   * A broker that keeps its queues has one session for ever; one in memory has a new one each start.
+   * A broker that keeps its queues has one session as long as it keeps them, and another as soon as it finds that it has
+   * lost one, also while it is open; one in memory has a new one each start.
    */
   readonly session: string;
 
@@ -78,10 +79,16 @@ export interface Broker {
 
   consume(options: ConsumeOptions, handler: JobHandler): Promise<Consumer>;
 
+  /** @throws BrokerUnavailable when the server does not tell in time. */
   depth(queue: QueueName): Promise<QueueDepth>;
 
   /** Stops consumers as `Consumer.stop` does, then refuses everything. */
   close(): Promise<void>;
+}
+
+/** The server that holds the queues does not answer. Of a publication nobody knows whether it arrived. */
+export class BrokerUnavailable extends Error {
+  override readonly name = 'BrokerUnavailable';
 }
 
 /** The queue holds as many jobs as it may. The publisher keeps its own record and tries again later. */

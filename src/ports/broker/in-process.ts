@@ -12,8 +12,10 @@ import {
   type QueueName,
   type Verdict,
 } from './broker.ts';
-import { LONGEST_DELAY_MS, checkedJob, checkedVerdict } from './job.ts';
+import { checkConsumeOptions, openHands, requireCount, requireMs, type Hands } from './hands.ts';
+import { LONGEST_DELAY_MS, checkedJob } from './job.ts';
 import { openReadyList, type ReadyList } from './ready-list.ts';
+import { FAILURE_RETRY_MS, QUEUE_CAPACITY } from './topology.ts';
 
 export interface InProcessBrokerOptions {
   /** Jobs a queue may hold: ready, retrying and in hand together. Default 20,000. */
@@ -56,11 +58,8 @@ export function openInProcessBroker(options: InProcessBrokerOptions = {}): Start
 }
 
 const SET_ASIDE_KEPT = 1_000;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** How long `close` lets the jobs in hand go on; a consumer that was stopped before has none. */
 const CLOSE_GRACE_MS = 10_000;
-/** How long an aborted handler may take to settle before its job is taken from it. */
-const SETTLE_MS = 1_000;
 
 interface Held {
   readonly job: Job;
@@ -77,38 +76,11 @@ interface Queue {
   dead: number;
 }
 
-/** A queue as one consumer sees it. */
-interface Source {
-  readonly queue: Queue;
-  readonly concurrency: number;
-  inHand: number;
-}
-
-interface Hand {
-  readonly source: Source;
-  readonly held: Held;
-  readonly abort: AbortController;
-  /** Runs out at the time limit. */
-  limit?: NodeJS.Timeout;
-}
-
-interface ConsumerState {
-  readonly sources: readonly Source[];
-  readonly concurrency: number;
-  readonly timeLimitMs: number;
-  readonly handler: JobHandler;
-  readonly hands: Set<Hand>;
-  /** Handlers that have not settled: those of the jobs in hand, and those that were cut off. */
-  running: number;
-  /** Called after each change of the two above. */
-  readonly watchers: Set<() => void>;
-}
-
 interface State {
   readonly settings: Required<InProcessBrokerOptions>;
   readonly queues: ReadonlyMap<string, Queue>;
   /** Consumers that take jobs; rotated, so that they share. */
-  readonly consumers: ConsumerState[];
+  readonly consumers: Hands[];
   /** Every consumer that may still have jobs in hand. */
   readonly open: Set<Consumer>;
   turn: NodeJS.Immediate | undefined;
@@ -118,8 +90,8 @@ interface State {
 
 function newState(options: InProcessBrokerOptions): State {
   const settings = {
-    capacity: options.capacity ?? 20_000,
-    failureRetryMs: options.failureRetryMs ?? 1_000,
+    capacity: options.capacity ?? QUEUE_CAPACITY,
+    failureRetryMs: options.failureRetryMs ?? FAILURE_RETRY_MS,
     now: options.now ?? (() => performance.now()),
     onFault: options.onFault ?? (() => undefined),
   };
@@ -142,11 +114,14 @@ function publish(state: State, name: QueueName, job: Job): void {
 
 function consume(state: State, options: ConsumeOptions, handler: JobHandler): Consumer {
   if (state.closing !== undefined) throw new Error('the broker is closing');
-  const started = newConsumer(state, options, handler);
-  state.consumers.push(started);
+  checkConsumeOptions(options);
+  const hands = newHands(state, options, handler);
+  state.consumers.push(hands);
   const consumer: Consumer = {
     stop: async (graceMs) => {
-      await stopConsumer(state, started, graceMs);
+      const at = state.consumers.indexOf(hands);
+      if (at >= 0) state.consumers.splice(at, 1);
+      await hands.stop(graceMs);
       state.open.delete(consumer);
     },
   };
@@ -155,17 +130,45 @@ function consume(state: State, options: ConsumeOptions, handler: JobHandler): Co
   return consumer;
 }
 
-function newConsumer(state: State, options: ConsumeOptions, handler: JobHandler): ConsumerState {
-  const { concurrency, timeLimitMs } = options;
-  requireCount('concurrency', concurrency);
-  requireMs('timeLimitMs', timeLimitMs, LONGEST_TIMER_MS);
-  const names = new Set(options.queues.map(({ name }) => name));
-  if (names.size === 0 || names.size < options.queues.length) throw new RangeError('queues must be named, each once');
-  const sources = options.queues.map((source): Source => {
-    requireCount(`concurrency of ${source.name}`, source.concurrency);
-    return { queue: queueOf(state, source.name), concurrency: source.concurrency, inHand: 0 };
+/** A job as the consumer that has it in hand sees it. */
+interface Taken {
+  readonly queue: Queue;
+  readonly held: Held;
+}
+
+function newHands(state: State, options: ConsumeOptions, handler: JobHandler): Hands {
+  return openHands<Taken>({
+    sources: options.queues.map(({ name, concurrency }) => {
+      const queue = queueOf(state, name);
+      return { concurrency, mayHaveReady: () => queue.ready.size() > 0, take: () => take(queue) };
+    }),
+    concurrency: options.concurrency,
+    timeLimitMs: options.timeLimitMs,
+    handler,
+    jobOf: ({ held }) => held.job,
+    judged: ({ queue, held }, verdict) => {
+      queue.inHand -= 1;
+      carryOut(state, queue, held, verdict);
+    },
+    failed: ({ queue, held }, error) => {
+      queue.inHand -= 1;
+      failed(state, queue, held, error);
+    },
+    returned: ({ queue, held }) => {
+      queue.inHand -= 1;
+      makeReady(state, queue, held);
+    },
+    freed: () => {
+      wake(state);
+    },
   });
-  return { sources, concurrency, timeLimitMs, handler, hands: new Set(), running: 0, watchers: new Set() };
+}
+
+function take(queue: Queue): Taken | undefined {
+  const held = queue.ready.shift();
+  if (held === undefined) return undefined;
+  queue.inHand += 1;
+  return { queue, held };
 }
 
 function depthOf(state: State, name: QueueName): QueueDepth {
@@ -184,36 +187,6 @@ async function close(state: State): Promise<void> {
   state.closed = true;
   clearImmediate(state.turn);
   for (const queue of state.queues.values()) queue.delays.forEach(clearTimeout);
-}
-
-/** May be called again with less patience: whichever call loses it first aborts. */
-async function stopConsumer(state: State, consumer: ConsumerState, graceMs: number): Promise<void> {
-  const at = state.consumers.indexOf(consumer);
-  if (at >= 0) state.consumers.splice(at, 1);
-  await within(graceMs, consumer, () => consumer.hands.size === 0);
-  const reason = new Error('the consumer is being stopped');
-  for (const hand of consumer.hands) hand.abort.abort(reason);
-  await within(SETTLE_MS, consumer, () => consumer.running === 0);
-  for (const hand of consumer.hands) {
-    if (letGo(consumer, hand)) makeReady(state, hand.source.queue, hand.held);
-  }
-}
-
-/** Resolves once `isOver`, or when the time is over. */
-function within(ms: number, { watchers }: ConsumerState, isOver: () => boolean): Promise<void> {
-  if (isOver()) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      watchers.delete(check);
-      resolve();
-    };
-    const check = (): void => {
-      if (isOver()) end();
-    };
-    const timer = setTimeout(end, Math.min(ms, LONGEST_TIMER_MS));
-    watchers.add(check);
-  });
 }
 
 function makeReady(state: State, queue: Queue, held: Held): void {
@@ -243,55 +216,8 @@ function handOut(state: State): void {
     const consumer = state.consumers.shift();
     if (consumer === undefined) return;
     state.consumers.push(consumer);
-    refusals = takeOne(state, consumer) ? 0 : refusals + 1;
+    refusals = consumer.takeOne() ? 0 : refusals + 1;
   }
-}
-
-/** The first queue that has a job decides: while its own cap holds that job back, later queues wait too. */
-function takeOne(state: State, consumer: ConsumerState): boolean {
-  if (consumer.hands.size >= consumer.concurrency) return false;
-  const source = consumer.sources.find(({ queue }) => queue.ready.size() > 0);
-  if (source === undefined || source.inHand >= source.concurrency) return false;
-  const held = source.queue.ready.shift();
-  if (held === undefined) return false;
-  const hand: Hand = { source, held, abort: new AbortController() };
-  consumer.hands.add(hand);
-  consumer.running += 1;
-  source.inHand += 1;
-  source.queue.inHand += 1;
-  hand.limit = setTimeout(cutOff, consumer.timeLimitMs, state, consumer, hand);
-  void run(state, consumer, hand);
-  return true;
-}
-
-async function run(state: State, consumer: ConsumerState, hand: Hand): Promise<void> {
-  const { queue } = hand.source;
-  try {
-    const verdict = checkedVerdict(await consumer.handler(hand.held.job, hand.abort.signal));
-    if (letGo(consumer, hand)) carryOut(state, queue, hand.held, verdict);
-  } catch (error) {
-    if (letGo(consumer, hand)) failed(state, queue, hand.held, error);
-  }
-  consumer.running -= 1;
-  for (const check of consumer.watchers) check();
-  wake(state);
-}
-
-function cutOff(state: State, consumer: ConsumerState, hand: Hand): void {
-  const error = new Error(`the handler took longer than ${String(consumer.timeLimitMs)} ms`);
-  if (letGo(consumer, hand)) failed(state, hand.source.queue, hand.held, error);
-  hand.abort.abort(error);
-  wake(state);
-}
-
-/** Frees the slot. False when the job was taken from this handler before: what it answers no longer counts. */
-function letGo(consumer: ConsumerState, hand: Hand): boolean {
-  if (!consumer.hands.delete(hand)) return false;
-  clearTimeout(hand.limit);
-  hand.source.inHand -= 1;
-  hand.source.queue.inHand -= 1;
-  for (const check of consumer.watchers) check();
-  return true;
 }
 
 function carryOut(state: State, queue: Queue, held: Held, verdict: Verdict): void {
@@ -316,14 +242,6 @@ function queueOf(state: State, name: string): Queue {
 
 function sizeOf(queue: Queue): number {
   return queue.ready.size() + queue.inHand + queue.delays.size;
-}
-
-function requireCount(what: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${what} must be a whole number from 1`);
-}
-
-function requireMs(what: string, value: number, most: number): void {
-  if (!(value >= 1 && value <= most)) throw new RangeError(`${what} must be between 1 and ${String(most)} ms`);
 }
 
 function promised<T>(act: () => T): Promise<T> {
