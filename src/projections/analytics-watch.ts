@@ -34,7 +34,6 @@ async function isStill(analytics: Analytics, store: string): Promise<boolean> {
     const rows = await analytics.query('SELECT toString(id) AS text FROM store ORDER BY made_at, id LIMIT 1');
     return rows[0]?.['text'] === store;
   } catch (error) {
-    // No such table.
-    return !(error instanceof AnalyticsError && error.kind === 'refused');
+    return !(error instanceof AnalyticsError && error.refusal === 'missing');
   }
 }

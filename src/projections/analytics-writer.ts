@@ -51,7 +51,7 @@ export async function begin(writer: Writer): Promise<Writing> {
   const { analytics, log, status, stopping } = writer;
   // Tables that are made anew would give zeros for figures.
   status.uncertain();
-  const store = await unlessStopped(stopping, analytics.migrate());
+  const store = await unlessStopped(stopping, analytics.migrate(log.id));
   // Asked before the plan is read: what another writer inserts meanwhile has its plan in the log by then.
   const used = await unlessStopped(stopping, holdsRows(analytics));
   const newest = await unlessStopped(stopping, log.last(streamOf.ingest));
@@ -95,7 +95,7 @@ async function startOver(writer: Writer, found: Found): Promise<Writing> {
     logger.error(about, 'ClickHouse lost or repeated rows of a batch; filling it again');
   }
   status.startedOver(fill);
-  return begun(await unlessStopped(stopping, analytics.reset()), version);
+  return begun(await unlessStopped(stopping, analytics.reset(log.id)), version);
 }
 
 const REASONS = {

@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { foldIngest } from '../../src/events/ingest.ts';
 import { streamOf, systemIds } from '../../src/ids.ts';
 import { start } from '../../src/lifecycle.ts';
-import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
 import { startAnalytics } from '../../src/projections/analytics.ts';
+import { chosenAdapters, openLogOf } from '../support/adapters.ts';
 import { openTestAnalytics } from '../support/analytics.ts';
 import { eventually } from '../support/eventually.ts';
 import { SILENT } from '../support/pipeline.ts';
@@ -50,10 +50,16 @@ async function hear(
   }
 }
 
+type Settings = Readonly<Record<string, string>>;
+
 /** Kills the writer or its engine, time and again, each after a few batches and a moment. Answers how many of each. */
-async function killTimeAndAgain(folder: string, seed: number): Promise<{ writers: number; engines: number }> {
+async function killTimeAndAgain(
+  folder: string,
+  settings: Settings,
+  seed: number,
+): Promise<{ writers: number; engines: number }> {
   const random = randomFrom(seed);
-  const args = [folder, String(seed), String(Date.now())];
+  const args = [folder, String(seed), String(Date.now()), JSON.stringify(settings)];
   const killed = { writers: 0, engines: 0 };
   let writer = startWriter(args);
   let killedEngine: number | null = null;
@@ -81,9 +87,9 @@ async function killTimeAndAgain(folder: string, seed: number): Promise<{ writers
 }
 
 /** Lets everything come to rest, and compares row by row. Answers how much there was. */
-async function expectExact(folder: string): Promise<{ rows: number; batches: number }> {
+async function expectExact(folder: string, settings: Settings): Promise<{ rows: number; batches: number }> {
   const opened = await start(async (scope) => {
-    const log = scope.use(await openLmdbEventLog(`${folder}/log`));
+    const log = scope.use(await openLogOf(settings, folder));
     const analytics = scope.use(await openTestAnalytics(`${folder}/analytics`));
     const parts = { logger: SILENT, ids: systemIds, now: Date.now, limits: LIMITS };
     return { log, analytics, ingest: scope.use(startAnalytics({ log, analytics, ...parts })) };
@@ -106,17 +112,25 @@ async function expectExact(folder: string): Promise<{ rows: number; batches: num
   }
 }
 
-describe('the writer of ClickHouse and its engine, killed 25 times at random moments', () => {
-  it('leave every table equal to the log, row by row', async () => {
-    const seed = Number(process.env['ANALYTICS_KILL_SEED'] ?? randomInt(2 ** 31));
-    console.log(`seed ${String(seed)}`);
-    await withTempDir(async (folder) => {
-      const { writers, engines } = await killTimeAndAgain(folder, seed);
-      const { rows, batches } = await expectExact(folder);
-      expect(rows).toBeGreaterThan(1_000);
-      console.log(
-        `${String(writers)} writers and ${String(engines)} engines killed: ${String(rows)} rows in ${String(batches)} batches`,
-      );
-    });
-  }, 240_000);
+const { name, isSkipped, open } = chosenAdapters();
+
+describe(`the writer of ClickHouse and its engine, killed 25 times at random moments, ${name}`, () => {
+  it.skipIf(isSkipped)(
+    'leave every table equal to the log, row by row',
+    async () => {
+      const seed = Number(process.env['ANALYTICS_KILL_SEED'] ?? randomInt(2 ** 31));
+      console.log(`seed ${String(seed)}`);
+      const { value: servers, stop: stopServers } = await open();
+      await withTempDir(async (folder) => {
+        const { writers, engines } = await killTimeAndAgain(folder, servers.settings, seed);
+        const { rows, batches } = await expectExact(folder, servers.settings);
+        expect(rows).toBeGreaterThan(1_000);
+        console.log(
+          `${String(writers)} writers and ${String(engines)} engines killed: ${String(rows)} rows in ${String(batches)} batches`,
+        );
+      });
+      await stopServers();
+    },
+    240_000,
+  );
 });

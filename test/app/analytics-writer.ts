@@ -1,13 +1,14 @@
 /**
- * Appends stories to the log in the folder given and writes ClickHouse from it, until somebody kills it. Says in a line
- * of JSON what it did. `analytics-kill.test.ts` starts it.
+ * Appends stories to the log in the folder given, or to the one that the settings name, and writes ClickHouse from it,
+ * until somebody kills it. Says in a line of JSON what it did. `analytics-kill.test.ts` starts it.
  */
 import { EventEmitter, once } from 'node:events';
+import { readConfig } from '../../src/config.ts';
 import { updatesOf } from '../../src/events/updates.ts';
 import { streamOf, systemIds } from '../../src/ids.ts';
 import type { EventLog } from '../../src/ports/event-log/event-log.ts';
 import type { Analytics } from '../../src/ports/analytics/analytics.ts';
-import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
+import { openEventLog } from '../../src/ports/event-log/open.ts';
 import { startAnalytics } from '../../src/projections/analytics.ts';
 import { openTestAnalytics } from '../support/analytics.ts';
 import { SILENT } from '../support/pipeline.ts';
@@ -18,11 +19,13 @@ const HANDS = 8;
 /** Updates in the log that ClickHouse may lack before appending waits for it. */
 const LEAD = 600;
 
-const [folder = '', seed = '', today = ''] = process.argv.slice(2);
+const [folder = '', seed = '', today = '', settings = '{}'] = process.argv.slice(2);
 const inserts = new EventEmitter();
 let lead = 0;
 
-const { value: log } = await openLmdbEventLog(`${folder}/log`);
+// The helpers of adapters.ts run below vitest only.
+const { eventLog } = readConfig({ DATA_DIR: folder, ...(JSON.parse(settings) as Readonly<Record<string, string>>) });
+const { value: log } = await openEventLog(eventLog, SILENT);
 const { value: engine } = await openTestAnalytics(`${folder}/analytics`);
 const parts = { logger: SILENT, ids: systemIds, now: Date.now, limits: LIMITS };
 startAnalytics({ ...parts, log: tellingPlans(log), analytics: tellingInserts(engine) });

@@ -28,8 +28,11 @@ export interface Analytics {
   /**
    * Brings the tables to what `schema/analytics` says and answers the id of this store: drawn when the tables were made,
    * so that one that was dropped and made again is another one. May be repeated.
+   *
+   * `log`: the id of the event log that fills it. Where others may have the same tables, on a server, they are those of the
+   * log that was named first; for any other it is `refused` as `foreign`, and nothing changes.
    */
-  migrate(): Promise<string>;
+  migrate(log?: string): Promise<string>;
 
   /**
    * Inserts a batch into the table and everything derived from it, or only part of that when it fails: the same batch
@@ -40,8 +43,8 @@ export interface Analytics {
   /** The rows of a SELECT, under the limits of time and memory of one query. Integers up to 2^53 are exact. */
   query(sql: string, params?: QueryParams): Promise<readonly ResultRow[]>;
 
-  /** Removes all rows and draws a new id, which it answers. */
-  reset(): Promise<string>;
+  /** Removes all rows and draws a new id, which it answers. `log` as with `migrate`. */
+  reset(log?: string): Promise<string>;
 
   /** Waits for what is under way. Everything afterwards rejects. */
   close(): Promise<void>;
@@ -53,13 +56,22 @@ export interface Analytics {
  */
 export type AnalyticsErrorKind = 'unavailable' | 'too-heavy' | 'refused';
 
+/**
+ * Refusals that are no mistake in the words. `missing`: there is no such table or database. `denied`: the user is not let in,
+ * or not allowed to. `foreign`: the tables belong to another event log.
+ */
+export type Refusal = 'missing' | 'denied' | 'foreign';
+
 export class AnalyticsError extends Error {
   override readonly name = 'AnalyticsError';
+  /** Null where it is none of these. */
+  readonly refusal: Refusal | null;
   constructor(
     readonly kind: AnalyticsErrorKind,
     message: string,
-    options?: { readonly cause: unknown },
+    options: { readonly cause?: unknown; readonly refusal?: Refusal | null } = {},
   ) {
-    super(message, options);
+    super(message, 'cause' in options ? { cause: options.cause } : {});
+    this.refusal = options.refusal ?? null;
   }
 }

@@ -68,7 +68,7 @@ export async function openChdb(options: ChdbOptions): Promise<Started<ChdbAnalyt
   const { client, engine, stop } = await supervise(options);
   const limits = { ...QUERY_LIMITS, memoryBytes: Math.floor(options.memoryBytes / 2), ...options.limits };
   const patienceMs = stopMsOf(options) / 2;
-  const analytics = openAnalyticsOver({ client, close: stop, limits, patienceMs });
+  const analytics = openAnalyticsOver({ client, close: stop, limits, patienceMs, isShared: false });
   return { value: { ...analytics, engine }, stop: () => analytics.close() };
 }
 

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createClient, type ClickHouseClient, type ClickHouseSettings } from '@clickhouse/client';
+import { createClient, type ClickHouseClient, type ClickHouseSettings, type ResultSet } from '@clickhouse/client';
 import {
   AnalyticsError,
   type Analytics,
@@ -10,53 +10,58 @@ import {
   type QueryParams,
   type ResultRow,
 } from './analytics.ts';
-import { analyticsError, type Operation } from './clickhouse-errors.ts';
+import { analyticsError, checkIsClickhouse, type Operation } from './clickhouse-errors.ts';
 import { openTurns } from './clickhouse-turns.ts';
+import { QUERY_LIMITS, settingsOf, type QueryLimits } from './clickhouse-settings.ts';
 import { migrate, readMigrations, reset, type Store } from './migrations.ts';
 import type { Started } from '../../lifecycle.ts';
+
+export { QUERY_LIMITS, type QueryLimits };
 
 export interface ClickhouseAddress {
   /** `http://` or `https://`, host and port. */
   readonly url: string;
   readonly username: string;
   readonly password: string;
+  /** `default` unless told otherwise. It must be there. */
+  readonly database?: string;
 }
-
-/** What one query may use. */
-export interface QueryLimits {
-  readonly seconds: number;
-  readonly memoryBytes: number;
-}
-
-export const QUERY_LIMITS: QueryLimits = { seconds: 20, memoryBytes: 2 ** 30 };
 
 export interface ClickhouseOptions {
   readonly limits?: QueryLimits;
   /** How long closing waits for what is under way, in milliseconds. */
   readonly patienceMs?: number;
+  /** The cluster whose replicas all hold the tables; null: this server alone. */
+  readonly cluster?: string | null;
+  /** Until a request is given up, in milliseconds. */
+  readonly timeoutMs?: Partial<Timeouts>;
 }
 
 const PATIENCE_MS = 2_000;
 
 /** A ClickHouse server over HTTP. Nothing is asked of it before the first call. */
 export function openClickhouse(address: ClickhouseAddress, options: ClickhouseOptions = {}): Started<Analytics> {
-  const { limits = QUERY_LIMITS, patienceMs = PATIENCE_MS } = options;
+  const { limits = QUERY_LIMITS, patienceMs = PATIENCE_MS, cluster = null, timeoutMs } = options;
   const client = connectTo(address);
   const value = openAnalyticsOver({
     client: () => Promise.resolve(client),
     close: () => client.close(),
     limits,
     patienceMs,
+    isShared: true,
+    cluster,
+    timeoutMs: { ...TIMEOUT_MS, ...timeoutMs },
   });
   return { value, stop: () => value.close() };
 }
 
 /** A client of one address. Whoever makes it closes it. */
-export function connectTo({ url, username, password }: ClickhouseAddress): ClickHouseClient {
+export function connectTo({ url, username, password, database = 'default' }: ClickhouseAddress): ClickHouseClient {
   return createClient({
     url,
     username,
     password,
+    database,
     // Queries have fewer, so that an insert never waits for one.
     max_open_connections: MAX_QUERIES + 10,
     // The silence after which the socket is given up; the limits below are those of whole requests.
@@ -80,10 +85,16 @@ export interface Connection {
   readonly limits: QueryLimits;
   /** How long closing waits for what is under way, in milliseconds. */
   readonly patienceMs: number;
+  /** Whether others may have the same tables. */
+  readonly isShared: boolean;
+  readonly cluster?: string | null;
+  readonly timeoutMs?: Timeouts;
 }
 
+type Timeouts = Readonly<Record<Operation, number>>;
+
 /** Until a request is given up, from the call on, in milliseconds. Above the limits that the engine is told. */
-const TIMEOUT_MS: Readonly<Record<Operation, number>> = { query: 30_000, insert: 150_000, statement: 150_000 };
+const TIMEOUT_MS: Timeouts = { query: 30_000, insert: 150_000, statement: 150_000 };
 
 /** So that an insert stays one block, here and in every view target: its rows are taken as one piece or not at all. */
 const MAX_ROWS = 1_000_000;
@@ -92,33 +103,36 @@ const IDENTIFIER = /^[A-Za-z_]\w*$/;
 
 /** The port over a connection to ClickHouse. */
 export function openAnalyticsOver(connection: Connection): Analytics {
+  const { limits, isShared, cluster = null } = connection;
   const { ask, close } = openGate(connection);
+  const settings = settingsOf(limits, cluster);
   const among = openTurns(MAX_QUERIES);
   const alone = openTurns(1);
   const query = (sql: string, params: QueryParams = {}): Promise<readonly ResultRow[]> =>
     ask('query', (client, abort_signal) =>
       among(async () => {
-        const clickhouse_settings = querySettings(connection.limits);
         const asked = {
           query: sql,
           query_params: params,
           format: 'JSONEachRow',
-          clickhouse_settings,
+          clickhouse_settings: settings.query,
           abort_signal,
         } as const;
-        return (await client.query(asked)).json<ResultRow>();
+        const answer = await client.query(asked);
+        return rowsOf(answer);
       }, abort_signal),
     );
   const run = (sql: string): Promise<void> =>
     ask('statement', async (client, abort_signal) => {
-      await client.command({ query: sql, clickhouse_settings: STATEMENT_SETTINGS, abort_signal });
+      const statement = { query: sql, clickhouse_settings: settings.statement, abort_signal };
+      checkIsClickhouse((await client.command(statement)).response_headers);
     });
   const insert = (batch: InsertBatch): Promise<void> =>
-    ask('insert', (client, signal) => sendBatch(client, batch, signal));
-  const store: Store = { query, run, insert };
+    ask('insert', (client, signal) => sendBatch(client, batch, { settings: settings.insert, signal }));
+  const storeFor = (log: string | null): Store => ({ query, run, insert, cluster, isShared, log });
   return {
-    migrate: () => alone(async () => migrate(store, await readMigrations())),
-    reset: () => alone(() => reset(store)),
+    migrate: (log) => alone(async () => migrate(storeFor(log ?? null), await readMigrations())),
+    reset: (log) => alone(() => reset(storeFor(log ?? null))),
     insert,
     query,
     close,
@@ -126,12 +140,12 @@ export function openAnalyticsOver(connection: Connection): Analytics {
 }
 
 /** Lets requests through until it is closed, each with its time limit, and tells every failure in the port's terms. */
-function openGate({ client, close, patienceMs }: Connection): Gate {
+function openGate({ client, close, patienceMs, timeoutMs = TIMEOUT_MS }: Connection): Gate {
   const underWay = new Set<Promise<unknown>>();
   let closed: Promise<void> | undefined;
   const ask: Gate['ask'] = async (operation, work) => {
     if (closed) throw new AnalyticsError('unavailable', 'the connection to ClickHouse is closed');
-    const answer = withinTime(operation, async (signal) => work(await client(), signal));
+    const answer = withinTime(operation, timeoutMs[operation], async (signal) => work(await client(), signal));
     underWay.add(answer);
     try {
       return await answer;
@@ -156,9 +170,12 @@ interface Gate {
   readonly close: () => Promise<void>;
 }
 
-async function withinTime<T>(operation: Operation, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function withinTime<T>(
+  operation: Operation,
+  limitMs: number,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
-  const limitMs = TIMEOUT_MS[operation];
   const timer = setTimeout(() => controller.abort(), limitMs);
   try {
     return await work(controller.signal);
@@ -181,16 +198,32 @@ async function settled(work: Iterable<Promise<unknown>>, patienceMs: number): Pr
   clearTimeout(timer);
 }
 
-async function sendBatch(client: ClickHouseClient, batch: InsertBatch, abort_signal: AbortSignal): Promise<void> {
+async function rowsOf(answer: ResultSet<'JSONEachRow'>): Promise<readonly ResultRow[]> {
+  try {
+    checkIsClickhouse(answer.response_headers);
+  } catch (error) {
+    answer.close();
+    throw error;
+  }
+  return answer.json<ResultRow>();
+}
+
+interface Sending {
+  readonly settings: ClickHouseSettings;
+  readonly signal: AbortSignal;
+}
+
+async function sendBatch(client: ClickHouseClient, batch: InsertBatch, { settings, signal }: Sending): Promise<void> {
   const { table, columns, rows, token } = checked(batch);
-  const { stream } = await client.exec({
+  const { stream, response_headers } = await client.exec({
     query: `INSERT INTO ${table} (${columns.join(', ')}) FORMAT JSONCompactEachRow`,
     values: Readable.from(lines(rows), { objectMode: false }),
-    clickhouse_settings: { ...INSERT_SETTINGS, insert_deduplication_token: token },
-    abort_signal,
+    clickhouse_settings: { ...settings, insert_deduplication_token: token },
+    abort_signal: signal,
   });
   // Nothing comes, but until it has been read the connection is not free.
   await finished(stream.resume());
+  checkIsClickhouse(response_headers);
 }
 
 function checked(batch: InsertBatch): InsertBatch {
@@ -215,60 +248,6 @@ async function* lines(rows: InsertBatch['rows']): AsyncGenerator<string> {
 }
 
 const ROWS_A_CHUNK = 200;
-
-const INSERT_SETTINGS: ClickHouseSettings = {
-  // The answer says what became of the rows, and a token names exactly these rows.
-  async_insert: 0,
-  wait_end_of_query: 1,
-  insert_deduplicate: 1,
-  // Also what views derive: a repetition completes those that an insert did not reach.
-  deduplicate_blocks_in_dependent_materialized_views: 1,
-  materialized_views_ignore_errors: 0,
-  // One block in, one block out of every view: the same rows always get the same numbers under a token.
-  input_format_parallel_parsing: 0,
-  max_insert_threads: '1',
-  max_insert_block_size: '1048449',
-  min_insert_block_size_rows: '1048449',
-  min_insert_block_size_bytes: '0',
-  max_partitions_per_insert_block: '0',
-  // A null for a column that has none is a mistake, not a zero.
-  input_format_null_as_default: 0,
-  max_execution_time: 120,
-};
-
-/** What takes long in such a statement is the wait for others to let go of the table. */
-const STATEMENT_SETTINGS: ClickHouseSettings = {
-  wait_end_of_query: 1,
-  max_table_size_to_drop: '0',
-  max_execution_time: 120,
-  lock_acquire_timeout: 60,
-};
-
-function querySettings({ seconds, memoryBytes }: QueryLimits): ClickHouseSettings {
-  return {
-    readonly: '2',
-    // Nothing is sent before the end, so that an error never comes in the middle of an answer.
-    wait_end_of_query: 1,
-    cancel_http_readonly_queries_on_client_close: 1,
-    max_execution_time: seconds,
-    max_memory_usage: String(memoryBytes),
-    max_threads: 2,
-    // Half of what reading a hundred parts took with ClickHouse's own 65,409 rows, in the same time (measured).
-    max_block_size: '8192',
-    // Nothing goes to the disk: it counts what is being read as well, so that it began with the first block, wrote a file for
-    // each and took ten times as long and three times the memory (measured).
-    max_bytes_before_external_group_by: '0',
-    max_bytes_ratio_before_external_group_by: 0,
-    max_bytes_before_external_sort: '0',
-    max_bytes_ratio_before_external_sort: 0,
-    max_result_rows: '1000000',
-    max_result_bytes: String(2 ** 28),
-    output_format_json_quote_64bit_integers: 0,
-    do_not_merge_across_partitions_select_final: 1,
-    // Groups that begin with what the table is ordered by are done one after the other.
-    optimize_aggregation_in_order: 1,
-  };
-}
 
 /** Every failure reaches the caller, who decides what is worth a line. */
 class Silent {
