@@ -4,23 +4,25 @@ import { startReadModels } from './read-models.ts';
 import { openApi } from './api/server.ts';
 import { seedBootstrapClient } from './bootstrap.ts';
 import { createCommands, createQueries } from './commands/create.ts';
+import { orUnavailable } from './commands/available.ts';
 import type { CommandContext } from './commands/context.ts';
 import { createReceipts, type Receipts } from './commands/receipts.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
 import { freeSpaceOn } from './disk-space.ts';
+import { DomainError } from './errors.ts';
 import type { Channel } from './events/event.ts';
 import { openCursors, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
 import { start, together, type Scope, type Started } from './lifecycle.ts';
-import type { Log } from './log.ts';
+import { openOutage, type Log } from './log.ts';
 import type { Analytics } from './ports/analytics/analytics.ts';
 import { EngineMissing } from './ports/analytics/chdb.ts';
 import { openAnalytics } from './ports/analytics/open.ts';
-import { QUEUES, type Broker } from './ports/broker/broker.ts';
+import { BrokerUnavailable, QUEUES, type Broker } from './ports/broker/broker.ts';
 import { openBroker } from './ports/broker/open.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
-import { openGuardedLog, RESERVE_FOR_ENDINGS } from './ports/event-log/guarded.ts';
+import { openGuardedLog } from './ports/event-log/guarded.ts';
 import { openEventLog } from './ports/event-log/open.ts';
 import { openGuardedStates } from './ports/state/guarded.ts';
 import { openLmdbState } from './ports/state/lmdb.ts';
@@ -31,6 +33,7 @@ import { startReceipts } from './projections/receipts.ts';
 import { startRoute } from './projections/route.ts';
 import type { ProjectionStatus } from './projections/run.ts';
 import { availableChannels, destinationsOf, openProviders, type Destination, type Providers } from './providers.ts';
+import { openReadiness } from './readiness.ts';
 import { openReceiptAddress, receiveReceipt } from './receipts.ts';
 import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
 import { isPhoneNumber } from './senders/sms-phone.ts';
@@ -53,18 +56,25 @@ export interface Running {
 /** All of a stop fits into ten seconds. */
 const DRAIN_MS = 8_000;
 
-/** Opens everything in the order in which a notification passes through it; closes in the opposite order. */
-export function startApp(config: Config, logger: Log): Promise<Started<Running>> {
+/**
+ * Opens everything in the order in which a notification passes through it; closes in the opposite order. `onWorking` is called
+ * before anything is sent or answered: from then on a stop has to be in good order.
+ */
+export function startApp(
+  config: Config,
+  logger: Log,
+  onWorking: () => void = () => undefined,
+): Promise<Started<Running>> {
   return start(async (scope) => {
     const dataDir = scope.use(await openDataDir(config.dataDir));
     const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
-    const opened = scope.use(await openEventLog(config.eventLog));
-    const freeBytes = freeSpaceOn([config.eventLog.path, dataDir.path]);
+    const opened = scope.use(await openEventLog(config.eventLog, logger));
+    const freeBytes = freeSpaceOn(
+      config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
+    );
     const log = openGuardedLog(opened, freeBytes, diskLog(logger));
     const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
-    const broker = scope.use(
-      openBroker(config.broker, (err, queue, job) => logger.error({ err, queue, job }, 'a job failed')),
-    );
+    const broker = scope.use(await openBroker(config.broker, logger));
     const analytics = await openAnalyticsIfPossible(scope, config, logger);
     const context = commandContext(log, secretKey, { config, logger });
     const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
@@ -73,8 +83,9 @@ export function startApp(config: Config, logger: Log): Promise<Started<Running>>
     const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
     const providers = await openProviders(scope, { config, logger, openSandboxStates, receipts: address });
     const parts = { config, logger, log, states, broker, context, providers, receipts: createReceipts(context) };
+    onWorking();
     const projections = await startProjections(scope, parts);
-    const readModels = await startReadModels(scope, { ...context, config, logger, analytics });
+    const readModels = await startReadModels(scope, { ...context, log, config, logger, analytics });
     const api = await openApi(
       apiOptions({ ...parts, ...readModels, projections, freeBytes, bootstrapKey: bootstrap.appKey }),
     );
@@ -122,7 +133,7 @@ function commandContext(
 ): CommandContext {
   const keys = openKeys(secretKey);
   return {
-    log,
+    log: orUnavailable(log, openOutage(logger, { failed: 'the event log did not answer a read' })),
     now: Date.now,
     ids: systemIds,
     keys,
@@ -159,6 +170,11 @@ async function startProjections(scope: Scope, parts: Parts): Promise<Projections
   return [route, dispatch, parked];
 }
 
+function sayUncounted(error: unknown): never {
+  if (error instanceof BrokerUnavailable) throw new DomainError('UNAVAILABLE', 'the queues cannot be counted now');
+  throw error;
+}
+
 interface Edge extends Parts, ReadModels {
   readonly projections: Projections;
   readonly freeBytes: () => number;
@@ -166,7 +182,7 @@ interface Edge extends Parts, ReadModels {
 }
 
 function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
-  const { config, logger, log, states, broker, context, bootstrapKey } = edge;
+  const { config, logger, states, broker, context, bootstrapKey } = edge;
   const { outbox } = edge.providers;
   const figures = { state: states.open('dispatch-2'), broker, now: context.now };
   return {
@@ -176,10 +192,16 @@ function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
     development: config.development,
     commands: createCommands(context),
     queries: createQueries(context, bootstrapKey),
-    queues: () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures(figures, name)) }))),
+    queues: () =>
+      Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures(figures, name)) }))).catch(sayUncounted),
     head: async (tenant) =>
-      context.cursors.of(tenant, { position: await log.head(), index: 0, at: context.now(), notificationId: null }),
-    ready: () => readiness(edge),
+      context.cursors.of(tenant, {
+        position: await context.log.head(),
+        index: 0,
+        at: context.now(),
+        notificationId: null,
+      }),
+    ready: openReadiness(edge),
     funnels: edge.funnels,
     funnelUpdates: edge.funnelUpdates,
     deliveryUpdates: edge.deliveryUpdates,
@@ -194,11 +216,4 @@ function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
     newId: systemIds.random,
     timings: { drainMs: DRAIN_MS },
   };
-}
-
-function readiness({ projections, freeBytes }: Edge): { readonly ready: boolean; readonly reasons: readonly string[] } {
-  const behind = projections.map((status) => status()).filter(({ live }) => !live);
-  const reasons = behind.map(({ name }) => `${name} has not reached the end of the log yet`);
-  if (freeBytes() < RESERVE_FOR_ENDINGS) reasons.push('the disk is almost full: new requests are refused');
-  return { ready: reasons.length === 0, reasons };
 }

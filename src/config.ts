@@ -1,6 +1,9 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { readProviders, type ProvidersConfig } from './config-providers.ts';
+import { faultOfAmqpUrl, isAmqpUrl, isQueuePrefix, type RabbitMqServer } from './amqp-url.ts';
+import { isClickhouseUrl, isClusterName, parseClickhouseUrl, type ClickhouseServer } from './clickhouse-url.ts';
+import { isEsdbUrl, parseEsdbUrl, type EventStoreDBServer } from './esdb-url.ts';
 import {
   ConfigError,
   bothOrNeither,
@@ -10,6 +13,7 @@ import {
   parseUrl,
   quote,
   readChoice,
+  readFolder,
   readInteger,
   refuseScheme,
   type Env,
@@ -17,6 +21,7 @@ import {
 } from './environment.ts';
 
 export { ConfigError };
+export type { EventStoreDBServer };
 
 /** Everything that can be set from outside. The README's table explains the variables that it is read from. */
 export interface Config extends ProvidersConfig {
@@ -31,9 +36,9 @@ export interface Config extends ProvidersConfig {
   readonly secretKey: string | null;
   /** Credentials of the first client; null: made once and kept in `dataDir`. */
   readonly bootstrap: { readonly appKey: string; readonly appSecret: string } | null;
-  readonly eventLog: { readonly kind: 'lmdb'; readonly path: string };
-  readonly broker: { readonly kind: 'memory' };
-  readonly analytics: { readonly kind: 'chdb'; readonly path: string; readonly memoryBytes: number };
+  readonly eventLog: { readonly kind: 'lmdb'; readonly path: string } | EventStoreDBServer;
+  readonly broker: { readonly kind: 'memory' } | RabbitMqServer;
+  readonly analytics: EmbeddedAnalytics | ClickhouseServer;
   /** For how long a subscriber that was cut off can resume from its cursor; milliseconds. */
   readonly resumeWindowMs: number;
   /** Messages in flight at once; for push, of each platform. */
@@ -49,6 +54,12 @@ export interface Config extends ProvidersConfig {
   readonly development: boolean;
 }
 
+export interface EmbeddedAnalytics {
+  readonly kind: 'chdb';
+  readonly path: string;
+  readonly memoryBytes: number;
+}
+
 const DOUBT_POLICIES = ['RESEND', 'HOLD'] as const;
 export type DoubtPolicy = (typeof DOUBT_POLICIES)[number];
 
@@ -60,8 +71,8 @@ export function loadConfig(): Config {
   return readConfig(process.env);
 }
 
-const EVENT_LOG = { scheme: 'lmdb', planned: /^(esdb|esdb\+discover)$/ };
-const ANALYTICS = { scheme: 'chdb', planned: /^https?$/ };
+const EVENT_LOG = { scheme: 'lmdb', others: ', esdb://… or esdb+discover://…', planned: /^(?!)/ };
+const ANALYTICS = { scheme: 'chdb', others: ', http://… or https://…', planned: /^(?!)/ };
 /** The engine alone takes 300 MB. */
 const ANALYTICS_MEMORY_MB = { least: 512, most: 1_048_576, fallback: 1_024 };
 
@@ -80,13 +91,9 @@ export function readConfig(environment: Environment): Config {
     dataDir,
     secretKey: readSecretKey(env),
     bootstrap: readBootstrap(env),
-    eventLog: { kind: 'lmdb', path: readFolder(env, 'EVENT_LOG_URL', EVENT_LOG) ?? join(dataDir, 'log') },
+    eventLog: readEventLog(env, dataDir),
     broker: readBroker(env),
-    analytics: {
-      kind: 'chdb',
-      path: readFolder(env, 'ANALYTICS_URL', ANALYTICS) ?? join(dataDir, 'analytics'),
-      memoryBytes: readInteger(env, 'ANALYTICS_MEMORY_MB', ANALYTICS_MEMORY_MB) * 2 ** 20,
-    },
+    analytics: readAnalytics(env, dataDir),
     resumeWindowMs: readResumeWindow(env),
     ...readProviders(env, development),
     emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
@@ -148,27 +155,58 @@ function readBootstrap(env: Env): Config['bootstrap'] {
   return appKey === undefined || appSecret === undefined ? null : { appKey, appSecret };
 }
 
-interface FolderUrl {
-  readonly scheme: string;
-  readonly planned: RegExp;
-}
-
-/** The folder of an embedded adapter, from `<scheme>:<folder>`. */
-function readFolder(env: Env, name: string, { scheme, planned }: FolderUrl): string | null {
-  const url = env.get(name);
-  if (url === undefined) return null;
-  const allowed = `${scheme}:<folder>`;
-  const [start, ...rest] = url.split(':');
-  const path = start === scheme && rest.length > 0 ? rest.join(':').replace(/^\/\//, '') : null;
-  if (path === '') env.refuse(name, `names no folder; allowed is ${allowed}`);
-  if (path === null) refuseScheme(env, name, { url, allowed, planned });
-  return path;
+function readEventLog(env: Env, dataDir: string): Config['eventLog'] {
+  const url = env.get('EVENT_LOG_URL') ?? '';
+  if (!isEsdbUrl(url)) {
+    return { kind: 'lmdb', path: readFolder(env, 'EVENT_LOG_URL', EVENT_LOG) ?? join(dataDir, 'log') };
+  }
+  const server = parseEsdbUrl(url);
+  if ('kind' in server) return server;
+  env.refuse('EVENT_LOG_URL', server.wrong);
+  return { kind: 'lmdb', path: join(dataDir, 'log') };
 }
 
 function readBroker(env: Env): Config['broker'] {
   const url = env.get('BROKER_URL') ?? 'memory:';
-  if (url !== 'memory:') refuseScheme(env, 'BROKER_URL', { url, allowed: 'memory:', planned: /^amqps?$/ });
+  const prefix = env.get('BROKER_PREFIX') ?? 'heliograph.';
+  if (!isQueuePrefix(prefix)) {
+    const allowed = 'allowed are up to 64 letters, digits, dots, hyphens and underscores, not amq. at the start';
+    env.refuse('BROKER_PREFIX', `is ${quote(prefix)}; ${allowed}`);
+  }
+  if (isAmqpUrl(url)) {
+    const fault = faultOfAmqpUrl(url);
+    if (fault !== null) env.refuse('BROKER_URL', fault);
+    return { kind: 'amqp', url, prefix };
+  }
+  const allowed = 'memory:, amqp://… or amqps://…';
+  if (url !== 'memory:') refuseScheme(env, 'BROKER_URL', { url, allowed, planned: /^(?!)/ });
   return { kind: 'memory' };
+}
+
+function readAnalytics(env: Env, dataDir: string): Config['analytics'] {
+  const memoryBytes = readInteger(env, 'ANALYTICS_MEMORY_MB', ANALYTICS_MEMORY_MB) * 2 ** 20;
+  const url = env.get('ANALYTICS_URL') ?? '';
+  const isServer = isClickhouseUrl(url);
+  const cluster = readCluster(env, isServer);
+  if (!isServer) {
+    const path = readFolder(env, 'ANALYTICS_URL', ANALYTICS) ?? join(dataDir, 'analytics');
+    return { kind: 'chdb', path, memoryBytes };
+  }
+  const server = parseClickhouseUrl(url);
+  if ('kind' in server) return { ...server, cluster };
+  env.refuse('ANALYTICS_URL', server.wrong);
+  return { kind: 'chdb', path: join(dataDir, 'analytics'), memoryBytes };
+}
+
+function readCluster(env: Env, isServer: boolean): string | null {
+  const cluster = env.get('ANALYTICS_CLUSTER') ?? null;
+  if (cluster === null) return null;
+  if (!isServer) env.refuse('ANALYTICS_CLUSTER', 'is given without a server; it belongs to ANALYTICS_URL=http[s]://…');
+  if (!isClusterName(cluster)) {
+    const allowed = 'allowed are up to 64 letters, digits, dots, hyphens and underscores, as in system.clusters';
+    env.refuse('ANALYTICS_CLUSTER', `is ${quote(cluster)}; ${allowed}`);
+  }
+  return cluster;
 }
 
 /** As long as the streams of notifications are meant to be kept. */
@@ -199,8 +237,5 @@ function readRetrySchedule(env: Env): readonly number[] {
 function readRoles(env: Env): void {
   const roles = env.get('ROLES') ?? 'all';
   if (roles === 'all') return;
-  env.refuse(
-    'ROLES',
-    `is ${quote(roles)}; the embedded event log and broker serve one process only, so allowed is all`,
-  );
+  env.refuse('ROLES', `is ${quote(roles)}; split roles are not built yet, so allowed is all`);
 }

@@ -65,6 +65,25 @@ export function refuseScheme(env: Env, name: string, { url, allowed, planned }: 
   else env.refuse(name, `cannot be used with the scheme ${scheme}:; allowed is ${allowed}`);
 }
 
+interface FolderUrl {
+  readonly scheme: string;
+  /** Other forms that are allowed, to be told after `<scheme>:<folder>`. */
+  readonly others?: string;
+  readonly planned: RegExp;
+}
+
+/** The folder of an embedded adapter, from `<scheme>:<folder>`. */
+export function readFolder(env: Env, name: string, { scheme, others = '', planned }: FolderUrl): string | null {
+  const url = env.get(name);
+  if (url === undefined) return null;
+  const allowed = `${scheme}:<folder>${others}`;
+  const [start, ...rest] = url.split(':');
+  const path = start === scheme && rest.length > 0 ? rest.join(':').replace(/^\/\//, '') : null;
+  if (path === '') env.refuse(name, `names no folder; allowed is ${allowed}`);
+  if (path === null) refuseScheme(env, name, { url, allowed, planned });
+  return path;
+}
+
 export function bothOrNeither(env: Env, one: string, other: string): boolean {
   const missing = [one, other].filter((name) => env.get(name) === undefined);
   const [name] = missing;

@@ -48,7 +48,7 @@ export const ERROR_CODES = {
   PERSISTED_QUERY_NOT_SUPPORTED: 'Persisted queries are switched off; send the document.',
   CONFLICT: 'Too many others changed the same thing at the same moment; try again.',
   UNAVAILABLE:
-    'The event log gave no answer in time, or its disk is almost full; try again with the same idempotency key.',
+    'The event log or the queues gave no answer in time, or the disk is almost full; try again with the same idempotency key.',
   SHUTTING_DOWN: 'This process is stopping; ask another or try again.',
   INTERNAL_SERVER_ERROR: 'A bug on our side. It was logged under the request id.',
 } as const satisfies Record<string, string>;

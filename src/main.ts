@@ -19,8 +19,9 @@ try {
 }
 
 async function run(config: Config, logger: Log): Promise<void> {
-  const signal = untilSignalled(logger);
-  const app = await startApp(config, logger);
+  const start = { isDone: false };
+  const signal = untilSignalled(logger, start);
+  const app = await startApp(config, logger, () => (start.isDone = true));
   process.stdout.write(welcome(config, app.value));
   if (!config.development && usesSandbox(app.value)) {
     logger.warn({ destinations: app.value.destinations }, 'messages go to the sandbox and not to people');
@@ -36,14 +37,19 @@ async function run(config: Config, logger: Log): Promise<void> {
 }
 
 /**
- * Answers the watchdog that ends the process when the stop, or a start that is still under way, takes too long. The
+ * Answers the watchdog that ends the process when the stop takes too long. A start that is not done yet is cut off at once:
+ * it may wait for a server that never comes, and nothing has been sent yet. The
  * handlers stay: npm forwards a signal that the terminal has sent already, and a second one must not cut the stop short.
  */
-function untilSignalled(logger: Log): Promise<NodeJS.Timeout> {
+function untilSignalled(logger: Log, start: { readonly isDone: boolean }): Promise<NodeJS.Timeout> {
   return new Promise((resolve) => {
     let watchdog: NodeJS.Timeout | undefined;
     const stop = (signal: NodeJS.Signals): void => {
       if (watchdog !== undefined) return;
+      if (!start.isDone) {
+        logger.info({ signal }, 'stopped before the start was done');
+        process.exit(0);
+      }
       logger.info({ signal }, 'stopping: finishing what is in flight');
       watchdog = setTimeout(() => {
         logger.error({}, 'the stop took too long; what was in flight is settled at the next start');

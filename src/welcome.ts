@@ -1,3 +1,4 @@
+import { addressOfAmqpUrl } from './amqp-url.ts';
 import type { Running } from './app.ts';
 import type { Config } from './config.ts';
 import type { Channel } from './events/event.ts';
@@ -19,6 +20,7 @@ export function welcome(config: Config, running: Running): string {
     `  GraphQL   ${listening}/graphql`,
     ...(usesSandbox(running) ? [`  Sandbox   ${outbox}`] : []),
     `  Data      ${config.dataDir}`,
+    `  Uses      ${adaptersLine(config)}`,
     ...(isAllSandbox(running) ? [] : ['', ...CHANNELS.map((channel) => destinationLine(config, running, channel))]),
     '',
     ...(isAllSandbox(running) ? firstSteps(listening, credentials) : []),
@@ -44,6 +46,28 @@ function firstSteps(url: string, credentials: string): readonly string[] {
     curl(url, credentials, funnelOf(new Date())),
     '',
   ];
+}
+
+/** What it stands on, without credentials: a variable whose name is misspelt gives an embedded one. */
+export function adaptersLine({
+  eventLog,
+  broker,
+  analytics,
+}: Pick<Config, 'eventLog' | 'broker' | 'analytics'>): string {
+  const log = eventLog.kind === 'lmdb' ? 'embedded' : `EventStoreDB at ${eventLog.hosts.map(placeOf).join(', ')}`;
+  const queues = broker.kind === 'memory' ? 'embedded' : `RabbitMQ at ${placeOfRabbit(broker.url)}`;
+  const isEmbedded = analytics.kind === 'chdb';
+  const figures = isEmbedded ? 'embedded ClickHouse' : `ClickHouse at ${analytics.url.replace(/^https?:\/\//, '')}`;
+  return `event log: ${log} · queues: ${queues} · figures: ${figures}`;
+}
+
+function placeOf({ address, port }: { readonly address: string; readonly port: number }): string {
+  return `${address}:${String(port)}`;
+}
+
+function placeOfRabbit(url: string): string {
+  const { host, port } = addressOfAmqpUrl(url);
+  return placeOf({ address: host.includes(':') ? `[${host}]` : host, port });
 }
 
 /** Whether the messages of some channel go to the sandbox and not to people. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from '../src/config.ts';
 import type { Environment } from '../src/environment.ts';
+import { adaptersLine } from '../src/welcome.ts';
 import { withTempDir } from './support/temp-dir.ts';
 
 /** What the refusal of `env` lists, a line each; empty when it is accepted. */
@@ -79,13 +80,76 @@ describe('an empty environment', () => {
 
   it('is what empty variables count as', () => {
     const names = ['HOST', 'PORT', 'PUBLIC_URL', 'DATA_DIR', 'SECRET_KEY', 'BOOTSTRAP_APP_KEY', 'BOOTSTRAP_APP_SECRET'];
-    const more = ['EVENT_LOG_URL', 'BROKER_URL', 'DOUBT_POLICY', 'RETRY_SCHEDULE', 'LOG_LEVEL', 'NODE_ENV', 'ROLES'];
-    const analytics = ['ANALYTICS_URL', 'ANALYTICS_MEMORY_MB', 'RESUME_WINDOW'];
+    const more = [
+      'EVENT_LOG_URL',
+      'BROKER_URL',
+      'BROKER_PREFIX',
+      'DOUBT_POLICY',
+      'RETRY_SCHEDULE',
+      'LOG_LEVEL',
+      'NODE_ENV',
+      'ROLES',
+    ];
+    const analytics = ['ANALYTICS_URL', 'ANALYTICS_CLUSTER', 'ANALYTICS_MEMORY_MB', 'RESUME_WINDOW'];
     const email = ['SMTP_URL', 'SMTP_FROM', 'EMAIL_CONCURRENCY'];
     const sms = [...Object.keys(TWILIO), 'TWILIO_MESSAGING_SERVICE_SID', 'SMS_CONCURRENCY'];
     const push = ['GOOGLE_APPLICATION_CREDENTIALS', 'FIREBASE_SERVICE_ACCOUNT', 'PUSH_CONCURRENCY'];
     const all = [...names, ...more, ...analytics, ...email, ...sms, ...push];
     expect(readConfig(Object.fromEntries(all.map((name) => [name, ''])))).toEqual(readConfig({}));
+  });
+});
+
+describe('a RabbitMQ server', () => {
+  it('is taken as given, with a prefix for the names of its queues', () => {
+    const url = 'amqps://user:p%40ss@rabbit.example.org:5671/%2Fnotify';
+    expect(readConfig({ BROKER_URL: url }).broker).toEqual({ kind: 'amqp', url, prefix: 'heliograph.' });
+    expect(readConfig({ BROKER_URL: 'amqp://[::1]:5672' }).broker).toMatchObject({ url: 'amqp://[::1]:5672' });
+    const other = { BROKER_URL: 'amqp://localhost', BROKER_PREFIX: 'stage-2.' };
+    expect(readConfig(other).broker).toEqual({ kind: 'amqp', url: 'amqp://localhost', prefix: 'stage-2.' });
+  });
+});
+
+describe('a ClickHouse server', () => {
+  it('is taken apart, alone or as one of a cluster', () => {
+    const server = { kind: 'clickhouse', username: 'writer', password: 'p@ss', database: 'notify', cluster: null };
+    const url = 'https://writer:p%40ss@clickhouse.example.org/notify';
+    const expected = { ...server, url: 'https://clickhouse.example.org:8443' };
+    expect(readConfig({ ANALYTICS_URL: url }).analytics).toEqual(expected);
+    expect(readConfig({ ANALYTICS_URL: url, ANALYTICS_CLUSTER: 'eu-1' }).analytics).toEqual({
+      ...expected,
+      cluster: 'eu-1',
+    });
+  });
+});
+
+describe('the line that says what it stands on', () => {
+  const line = (env: Environment): string => adaptersLine(readConfig(env));
+
+  it('names what is embedded', () => {
+    expect(line({})).toBe('event log: embedded · queues: embedded · figures: embedded ClickHouse');
+  });
+
+  it('names servers by host and port, and shows no credentials', () => {
+    const env = {
+      EVENT_LOG_URL: 'esdb://admin:hunter2@events.example.org',
+      BROKER_URL: 'amqp://guest:hunter2@rabbit.example.org/notify',
+      ANALYTICS_URL: 'https://writer:hunter2@clickhouse.example.org/notify',
+    };
+    expect(line(env)).toBe(
+      'event log: EventStoreDB at events.example.org:2113 · queues: RabbitMQ at rabbit.example.org:5672 · ' +
+        'figures: ClickHouse at clickhouse.example.org:8443',
+    );
+  });
+
+  it('names every node, and IPv6 addresses in brackets', () => {
+    const text = line({
+      EVENT_LOG_URL: 'esdb://a:1,[::1]:2',
+      BROKER_URL: 'amqps://[::1]',
+      ANALYTICS_URL: 'http://[::1]',
+    });
+    expect(text).toContain('EventStoreDB at a:1, [::1]:2 ·');
+    expect(text).toContain('RabbitMQ at [::1]:5671 ·');
+    expect(text).toMatch(/ClickHouse at \[::1\]:8123$/);
   });
 });
 
@@ -171,7 +235,7 @@ describe('a full environment', () => {
   });
 
   it('derives the place of the log from DATA_DIR', () => {
-    expect(readConfig({ DATA_DIR: '/srv/h' }).eventLog.path).toBe('/srv/h/log');
+    expect(readConfig({ DATA_DIR: '/srv/h' }).eventLog).toEqual({ kind: 'lmdb', path: '/srv/h/log' });
   });
 });
 
@@ -294,18 +358,28 @@ describe('a mistake', () => {
     [{ BOOTSTRAP_APP_KEY: 'a:b', BOOTSTRAP_APP_SECRET: 's' }, /^BOOTSTRAP_APP_KEY holds ':'/],
     [{ BOOTSTRAP_APP_KEY: 'a\nb', BOOTSTRAP_APP_SECRET: 's' }, /^BOOTSTRAP_APP_KEY/],
     [{ BOOTSTRAP_APP_KEY: 'a', BOOTSTRAP_APP_SECRET: 's\u007F' }, /^BOOTSTRAP_APP_SECRET/],
-    [{ EVENT_LOG_URL: 'esdb://host:2113' }, /^EVENT_LOG_URL .*esdb:, which is not yet supported in this version/],
     [{ EVENT_LOG_URL: 'postgres://host' }, /^EVENT_LOG_URL .*postgres:; allowed is lmdb:<folder>/],
     [{ EVENT_LOG_URL: './log' }, /^EVENT_LOG_URL has no scheme; allowed is lmdb:/],
     [{ EVENT_LOG_URL: 'lmdb:' }, /^EVENT_LOG_URL names no folder/],
-    [{ ANALYTICS_URL: 'https://host:8443' }, /^ANALYTICS_URL .*https:, which is not yet supported in this version/],
-    [{ ANALYTICS_URL: 'postgres://host' }, /^ANALYTICS_URL .*postgres:; allowed is chdb:<folder>/],
+    [{ ANALYTICS_URL: 'https://host:8443/a/b' }, /^ANALYTICS_URL names a database .*; allowed is http/],
+    [
+      { ANALYTICS_URL: 'postgres://host' },
+      /^ANALYTICS_URL .*postgres:; allowed is chdb:<folder>, http:\/\/… or https:/,
+    ],
+    [{ ANALYTICS_CLUSTER: 'notify' }, /^ANALYTICS_CLUSTER is given without a server; it belongs to ANALYTICS_URL=http/],
+    [{ ANALYTICS_URL: 'http://host', ANALYTICS_CLUSTER: 'a b' }, /^ANALYTICS_CLUSTER is "a b"; allowed are up to 64/],
     [{ ANALYTICS_URL: 'chdb:' }, /^ANALYTICS_URL names no folder/],
     [{ ANALYTICS_MEMORY_MB: '511' }, /^ANALYTICS_MEMORY_MB .*from 512 to/],
     [{ RESUME_WINDOW: '2161h' }, /^RESUME_WINDOW is "2161h"; allowed is a duration from 100ms to 2160h/],
     [{ RESUME_WINDOW: 'a day' }, /^RESUME_WINDOW/],
-    [{ BROKER_URL: 'amqps://host' }, /^BROKER_URL .*amqps:, which is not yet supported/],
-    [{ BROKER_URL: 'kafka://host' }, /^BROKER_URL .*kafka:; allowed is memory:/],
+    [{ BROKER_URL: 'amqps://' }, /^BROKER_URL is not usable; allowed is amqp:/],
+    [{ BROKER_URL: 'amqp://::1:5672' }, /^BROKER_URL is not usable; allowed is amqp:/],
+    [{ BROKER_URL: 'amqp://host/a/b' }, /^BROKER_URL .*%2F/],
+    [{ BROKER_URL: 'amqp://u:%zz@host' }, /^BROKER_URL .*%25/],
+    [{ BROKER_URL: 'amqp://host?heartbeat=0' }, /^BROKER_URL has a query/],
+    [{ BROKER_URL: 'kafka://host' }, /^BROKER_URL .*kafka:; allowed is memory:, amqp:/],
+    [{ BROKER_PREFIX: 'amq.mine' }, /^BROKER_PREFIX is "amq.mine"; allowed are/],
+    [{ BROKER_PREFIX: 'a b' }, /^BROKER_PREFIX/],
     [{ BROKER_URL: 'memory:x' }, /^BROKER_URL .*allowed is memory:/],
     [{ SMTP_FROM }, /^SMTP_URL is missing; SMTP_URL and SMTP_FROM are given together or not at all/],
     [{ SMTP_URL: 'smtp://host' }, /^SMTP_FROM is missing/],
@@ -361,7 +435,7 @@ describe('a mistake', () => {
     [{ RETRY_SCHEDULE: '1s,' }, /^RETRY_SCHEDULE has the entry ""/],
     [{ RETRY_SCHEDULE: Array.from({ length: 21 }, () => '1s').join() }, /^RETRY_SCHEDULE has 21 entries/],
     [{ LOG_LEVEL: 'loud' }, /^LOG_LEVEL is "loud"; allowed are trace, debug, info, warn, error, fatal, silent/],
-    [{ ROLES: 'api,route' }, /^ROLES is "api,route"; the embedded event log and broker serve one process only/],
+    [{ ROLES: 'api,route' }, /^ROLES is "api,route"; split roles are not built yet, so allowed is all/],
   ])('in %j is named, and is the only one', (env, message) => {
     const found = problems(env);
     expect(found).toHaveLength(1);
@@ -372,7 +446,7 @@ describe('a mistake', () => {
     const env = {
       PORT: 'x',
       SECRET_KEY: 'short',
-      BROKER_URL: 'amqp://h',
+      BROKER_URL: 'amqp://h?x',
       SMTP_FROM: 'a@b.org',
       TWILIO_FROM: 'Shop',
       ...account({ private_key: '' }),
@@ -398,9 +472,9 @@ describe('a mistake', () => {
       BOOTSTRAP_APP_SECRET: 'hunter2\n',
       SMTP_URL: 'smtp://user:hunter2@host:port',
       SMTP_FROM,
-      EVENT_LOG_URL: 'esdb://admin:hunter2@host',
-      BROKER_URL: 'amqp://guest:hunter2@host',
-      ANALYTICS_URL: 'https://default:hunter2@host',
+      EVENT_LOG_URL: 'esdb://admin:hunter2@host?nodePreference=follower',
+      BROKER_URL: 'amqp://guest:hunter2@host/a/b',
+      ANALYTICS_URL: 'https://default:hunter2@host?secure',
       PUBLIC_URL: 'https://u:hunter2@host',
       TWILIO_ACCOUNT_SID: 'hunter2',
       TWILIO_AUTH_TOKEN: 'hunter2',

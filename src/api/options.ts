@@ -18,7 +18,7 @@ export interface ApiOptions {
   readonly queues: () => Promise<readonly QueueView[]>;
   /** Cursor of the newest update. */
   readonly head: (tenant: string) => Promise<string>;
-  readonly ready: () => Readiness;
+  readonly ready: () => Readiness | Promise<Readiness>;
   /** Null: there is no sandbox, messages go to a real server. */
   readonly sandbox: SandboxView | null;
   /** Null: none are received. */

@@ -11,9 +11,8 @@ import { requireScope } from './scopes.ts';
 /** For operators and people: health, and the sandbox's outbox. */
 export function addPages(app: FastifyInstance, options: ApiOptions, drain: Drain): void {
   app.get('/healthz', () => ({ status: 'ok' }));
-  app.get('/readyz', (_request, reply) => {
-    const reasons = [...options.ready().reasons, ...(drain.begun() ? ['stopping'] : [])];
-    const ready = options.ready().ready && !drain.begun();
+  app.get('/readyz', async (_request, reply) => {
+    const { ready, reasons } = drain.begun() ? { ready: false, reasons: ['stopping'] } : await options.ready();
     return ready ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reasons });
   });
   app.get('/sandbox', (_request, reply) => sendHtml(reply, sandboxOf(options).page, sandboxOf(options).policy));

@@ -30,8 +30,8 @@ const HOUSEHOLD = 'errors|ids|lifecycle|log';
 export const ZONES: readonly Zone[] = [
   { name: 'events', files: /^events\//, ours: /^events\//, builtins: /^node:crypto$/, packages: NONE },
   {
-    name: 'commands/handle.ts',
-    files: /^commands\/handle\.ts$/,
+    name: 'what commands ask a log through',
+    files: /^commands\/(handle|available)\.ts$/,
     ours: /^(commands|events|ports)\/|^(errors|ids)\.ts$/,
     builtins: NONE,
     packages: NONE,
@@ -61,7 +61,7 @@ export const ZONES: readonly Zone[] = [
   {
     name: 'ports',
     files: /^ports\/[\w-]+\/[\w-]+\.ts$/,
-    ours: new RegExp(`^(ports|events)/|^(${HOUSEHOLD}|lmdb)\\.ts$`),
+    ours: new RegExp(`^(ports|events)/|^(${HOUSEHOLD}|lmdb|amqp-url)\\.ts$`),
     types: /^config\.ts$/,
     builtins: ANY,
     packages: NONE,
@@ -83,7 +83,7 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'parts of app.ts',
-    files: /^(providers|read-models|receipts|welcome|workers)\.ts$/,
+    files: /^(providers|read-models|readiness|receipts|welcome|workers)\.ts$/,
     ours: /^(commands|projections|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
     types: /^api\//,
     builtins: ANY,
