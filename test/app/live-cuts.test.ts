@@ -5,7 +5,7 @@ import { updatesOf } from '../../src/events/updates.ts';
 import { openCursors, type Cursors } from '../../src/ids.ts';
 import { openKeys } from '../../src/keys.ts';
 import { START, type RecordedEvent } from '../../src/ports/event-log/event-log.ts';
-import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
+import { chosenAdapters, openLogOf } from '../support/adapters.ts';
 import { eventually } from '../support/eventually.ts';
 import { randomFrom } from '../support/random.ts';
 import { startService, type Service } from '../support/service.ts';
@@ -103,8 +103,11 @@ function untilOver(service: Service): Promise<number> {
 }
 
 /** What the log itself holds of deliveries, as a subscriber is told it. */
-async function updatesInLog(folder: string): Promise<readonly Omit<Update, 'delivery'>[]> {
-  const { value: log, stop } = await openLmdbEventLog(join(folder, 'log'));
+async function updatesInLog(
+  folder: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<readonly Omit<Update, 'delivery'>[]> {
+  const { value: log, stop } = await openLogOf(settings, folder);
   const secret = (await readFile(join(folder, 'secret-key'), 'utf8')).trim();
   const cursors = openCursors(log.id, openKeys(secret).mac);
   const found: Omit<Update, 'delivery'>[] = [];
@@ -136,12 +139,15 @@ function updatesIn(
   });
 }
 
-describe(`a subscriber that is cut off ${String(CUTS)} times while ${String(DELIVERIES)} deliveries run`, () => {
-  it(
+const { name, isSkipped, open } = chosenAdapters();
+
+describe(`a subscriber that is cut off ${String(CUTS)} times while ${String(DELIVERIES)} deliveries run, ${name}`, () => {
+  it.skipIf(isSkipped)(
     `has seen each update once, in the order of the log (seed ${String(SEED)})`,
     () =>
       withTempDir(async (folder) => {
-        const service = await startService(folder, { LOG_LEVEL: 'fatal' });
+        const { value: servers, stop: stopServers } = await open();
+        const service = await startService(folder, { LOG_LEVEL: 'fatal', ...servers.settings });
         await service.ask(ADA);
         const { head } = await service.ask<{ head: string }>('{ head }');
         const random = randomFrom(SEED);
@@ -160,8 +166,9 @@ describe(`a subscriber that is cut off ${String(CUTS)} times while ${String(DELI
         service.child.kill('SIGTERM');
         await service.ended;
         const told = seen.map(({ delivery: _, ...update }) => update);
-        expect(told).toEqual(await updatesInLog(folder));
+        expect(told).toEqual(await updatesInLog(folder, servers.settings));
         expect(told).toHaveLength(count);
+        await stopServers();
       }),
     240_000 + DELIVERIES * 60,
   );

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { KINDS, registration, userOf, type Kind } from './mixed-recipients.ts';
+import { chosenAdapters } from '../support/adapters.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/free-port.ts';
 import { AUTHORIZATION, startService, type Service } from '../support/service.ts';
@@ -146,15 +147,24 @@ function unexplainedCopies(told: readonly Told[], copies: ReadonlyMap<string, nu
   });
 }
 
-describe(`${String(REQUESTS)} requests to recipients of every kind, and a kill in the middle`, () => {
-  it(
+const { name, isSkipped, open } = chosenAdapters();
+
+describe(`${String(REQUESTS)} requests to recipients of every kind, and a kill in the middle, ${name}`, () => {
+  it.skipIf(isSkipped)(
     'end with every delivery explained by its timeline',
     () =>
       withTempDir(async (folder) => {
+        const { value: servers, stop: stopServers } = await open();
         // Receipts go to the address that the message was sent with: it must outlive the process.
         const PORT = String(await freePort());
         const concurrency = { SMS_CONCURRENCY: '128', EMAIL_CONCURRENCY: '128', PUSH_CONCURRENCY: '128' };
-        const env = { PORT, RETRY_SCHEDULE: '200ms,400ms,800ms', LOG_LEVEL: 'fatal', ...concurrency };
+        const env = {
+          PORT,
+          RETRY_SCHEDULE: '200ms,400ms,800ms',
+          LOG_LEVEL: 'fatal',
+          ...concurrency,
+          ...servers.settings,
+        };
         const first = await startService(folder, env);
         for (const [index, kind] of KINDS.entries()) await first.ask(registration(kind, index));
         const accepted = await request(first, inputs);
@@ -166,10 +176,11 @@ describe(`${String(REQUESTS)} requests to recipients of every kind, and a kill i
         await first.ended;
 
         const second = await startService(folder, env);
-        const told = await untilSettled(second, 60_000 + REQUESTS * 120);
+        const told = await untilSettled(second, 180_000 + REQUESTS * 120);
         const copies = await copiesOf(second);
         second.child.kill('SIGTERM');
         expect(await second.ended).toEqual({ code: 0, signal: null });
+        await stopServers();
 
         expect(told.flatMap(complaints)).toEqual([]);
         expect(unexplainedCopies(told, copies)).toEqual([]);

@@ -4,8 +4,9 @@ import type { DeliveryState } from '../../src/events/delivery.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
 import { statusOf } from '../../src/events/notification.ts';
 import type { EventLog } from '../../src/ports/event-log/event-log.ts';
+import { chosenAdapters } from '../support/adapters.ts';
 import { eventually } from '../support/eventually.ts';
-import { CALLER, requestFor, startPipeline, type Pipeline } from '../support/pipeline.ts';
+import { CALLER, requestFor, startPipeline, type Pipeline, type PipelineOptions } from '../support/pipeline.ts';
 import {
   ACCEPT,
   BUSY,
@@ -19,6 +20,8 @@ import { withTempDir } from '../support/temp-dir.ts';
 
 const USERS = 4;
 const REQUESTS = 24;
+/** Each look reads every stream; a RabbitMQ gives a job back after a second at the earliest. */
+const PATIENCE = { timeoutMs: 60_000, pauseMs: 20 };
 
 /** The log dies for its users after some appends: what was acknowledged stays, nothing else is ever answered. */
 function dyingAfter(appends: number): (log: EventLog) => EventLog {
@@ -63,14 +66,11 @@ async function states(pipeline: Pipeline): Promise<readonly NotificationState[]>
 }
 
 async function untilCompleted(pipeline: Pipeline): Promise<readonly NotificationState[]> {
-  return eventually(
-    async () => {
-      const all = await states(pipeline);
-      expect(all.map(statusOf).filter((status) => status !== 'COMPLETED')).toEqual([]);
-      return all;
-    },
-    { timeoutMs: 20_000 },
-  );
+  return eventually(async () => {
+    const all = await states(pipeline);
+    expect(all.map(statusOf).filter((status) => status !== 'COMPLETED')).toEqual([]);
+    return all;
+  }, PATIENCE);
 }
 
 /** No loss, no invention, and a duplicate only where an attempt was in doubt. */
@@ -91,39 +91,56 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.oneof(
   { weight: 1, arbitrary: fc.constant<Behaviour>({ kind: 'silently' }) },
 );
 
-describe('whatever the provider does and whenever the process dies', () => {
-  it('every accepted request ends, and a duplicate arises only where an attempt was in doubt', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(behaviour, { minLength: 40, maxLength: 40 }),
-        fc.array(fc.integer({ min: 1, max: 80 }), { maxLength: 3 }),
-        (script, crashes) =>
-          withTempDir(async (folder) => {
-            const provider = scriptedProvider((_, call) => script[call % script.length] ?? ACCEPT);
-            const options = { sender: provider.sender, timeLimitMs: 150 };
-            const first = await startPipeline(folder, options);
-            await requestAll(first.value);
-            await first.stop();
-            for (const appends of crashes) await runUntilDead(folder, { ...options, wrap: dyingAfter(appends) });
-            const last = await startPipeline(folder, options);
-            try {
-              const all = await untilCompleted(last.value);
-              checkLedger(
-                provider,
-                all.flatMap(({ deliveries }) => deliveries),
-              );
-              expect(provider.mostAtOnce()).toBe(1);
-            } finally {
-              await last.stop();
-            }
-          }),
-      ),
-      { numRuns: 12 },
-    );
-  });
+const { name, isSkipped, open } = chosenAdapters();
+
+describe(`whatever the provider does and whenever the process dies, ${name}`, () => {
+  it.skipIf(isSkipped)(
+    'every accepted request ends, and a duplicate arises only where an attempt was in doubt',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(behaviour, { minLength: 40, maxLength: 40 }),
+          fc.array(fc.integer({ min: 1, max: 80 }), { maxLength: 3 }),
+          (script, crashes) =>
+            withTempDir(async (folder) => {
+              const { value: servers, stop: stopServers } = await open();
+              const provider = scriptedProvider((_, call) => script[call % script.length] ?? ACCEPT);
+              const options = { sender: provider.sender, timeLimitMs: 150, settings: servers.settings };
+              try {
+                checkLedger(provider, await dieAndEnd(folder, options, crashes));
+                expect(provider.mostAtOnce()).toBe(1);
+              } finally {
+                await stopServers();
+              }
+            }),
+        ),
+        { numRuns: 12 },
+      );
+    },
+    240_000,
+  );
 });
 
-async function runUntilDead(folder: string, options: Parameters<typeof startPipeline>[1]): Promise<void> {
+/** Takes all requests, dies after each of `crashes` many appends, and lives on to the end. */
+async function dieAndEnd(
+  folder: string,
+  options: PipelineOptions,
+  crashes: readonly number[],
+): Promise<readonly DeliveryState[]> {
+  const first = await startPipeline(folder, options);
+  await requestAll(first.value);
+  await first.stop();
+  for (const appends of crashes) await runUntilDead(folder, { ...options, wrap: dyingAfter(appends) });
+  const last = await startPipeline(folder, options);
+  try {
+    const all = await untilCompleted(last.value);
+    return all.flatMap(({ deliveries }) => deliveries);
+  } finally {
+    await last.stop();
+  }
+}
+
+async function runUntilDead(folder: string, options: PipelineOptions): Promise<void> {
   let dead = false;
   const dying = options.wrap;
   const wrap = (log: EventLog): EventLog => {
@@ -142,7 +159,7 @@ async function runUntilDead(folder: string, options: Parameters<typeof startPipe
     await eventually(async () => {
       const all = await states(pipeline.value);
       expect(dead || all.every((state) => statusOf(state) === 'COMPLETED')).toBe(true);
-    });
+    }, PATIENCE);
   } finally {
     await pipeline.stop();
   }

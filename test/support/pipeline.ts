@@ -1,6 +1,7 @@
 import { reportFault } from './faults.ts';
 import { PROVIDERS } from './given.ts';
 import { join } from 'node:path';
+import { readConfig } from '../../src/config.ts';
 import type { Caller, Commands, Queries, RequestNotification } from '../../src/commands/commands.ts';
 import { createCommands, createQueries } from '../../src/commands/create.ts';
 import { createDeliveries } from '../../src/commands/deliveries.ts';
@@ -11,9 +12,9 @@ import { openKeys } from '../../src/keys.ts';
 import { start, type Started } from '../../src/lifecycle.ts';
 import type { Log } from '../../src/log.ts';
 import type { Broker } from '../../src/ports/broker/broker.ts';
-import { openInProcessBroker } from '../../src/ports/broker/in-process.ts';
+import { openBroker } from '../../src/ports/broker/open.ts';
 import type { EventLog } from '../../src/ports/event-log/event-log.ts';
-import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
+import { openEventLog } from '../../src/ports/event-log/open.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
 import { startDispatch } from '../../src/projections/dispatch.ts';
 import { startRoute } from '../../src/projections/route.ts';
@@ -40,6 +41,8 @@ export interface Pipeline {
 
 export interface PipelineOptions {
   readonly sender: Sender;
+  /** Of the environment, for the log and the broker; default the embedded ones. */
+  readonly settings?: Readonly<Record<string, string>>;
   readonly policy?: Partial<DeliveryPolicy>;
   readonly timeLimitMs?: number;
   readonly now?: () => number;
@@ -51,14 +54,15 @@ export interface PipelineOptions {
   readonly logger?: Log;
 }
 
-/** Everything between the commands and a provider, on a real log and a real broker in the folder given. */
+/** Everything between the commands and a provider, on a real log and a real broker; what is embedded lies in the folder given. */
 export function startPipeline(folder: string, options: PipelineOptions): Promise<Started<Pipeline>> {
   const { now = Date.now, timeLimitMs = 1_000, logger = SILENT } = options;
   return start(async (scope) => {
-    const opened = scope.use(await openLmdbEventLog(join(folder, 'log')));
+    const config = readConfig({ DATA_DIR: folder, ...options.settings });
+    const opened = scope.use(await openEventLog(config.eventLog, logger));
     const log = options.wrap?.(opened) ?? opened;
     const states = scope.use(await openLmdbState(join(folder, options.stateName ?? 'state')));
-    const broker = scope.use(openInProcessBroker());
+    const broker = scope.use(await openBroker(config.broker, logger));
     const keys = openKeys('0'.repeat(32));
     const context = {
       log,

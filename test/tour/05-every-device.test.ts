@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
+import { adapters, PATIENCE_MS } from '../support/adapters.ts';
 import { eventually } from '../support/eventually.ts';
 import { SILENT } from '../support/pipeline.ts';
 import { withTempDir } from '../support/temp-dir.ts';
@@ -38,46 +39,59 @@ const REQUEST = `mutation {
  * vendor's own library to a stand-in that speaks the vendor's protocol. A phone network tells what it delivered, with a
  * signed receipt; the other providers only ever say that they accepted a message, and so do we.
  */
-describe('one request for somebody with a mailbox, a phone number and three devices', () => {
-  it('becomes five messages with five honest statuses', () =>
-    withTempDir(async (folder) => {
-      const { value: app, stop } = await startApp(readConfig({ PORT: '0', DATA_DIR: folder }), SILENT);
-      const authorization = `Basic ${Buffer.from(`${app.appKey}:${app.appSecret ?? ''}`).toString('base64')}`;
-      const ask = async <T>(query: string): Promise<T> => {
-        const headers = { authorization, 'content-type': 'application/json' };
-        const init = { method: 'POST', headers, body: JSON.stringify({ query }) };
-        return ((await (await fetch(`${app.url}/graphql`, init)).json()) as { readonly data: T }).data;
-      };
+describe.each(adapters())(
+  'one request for somebody with a mailbox, a phone number and three devices, $name',
+  ({ isSkipped, open }) => {
+    it.skipIf(isSkipped)(
+      'becomes five messages with five honest statuses',
+      () =>
+        withTempDir(async (folder) => {
+          const { value: servers, stop: stopServers } = await open();
+          const config = readConfig({ PORT: '0', DATA_DIR: folder, ...servers.settings });
+          const { value: app, stop } = await startApp(config, SILENT);
+          const authorization = `Basic ${Buffer.from(`${app.appKey}:${app.appSecret ?? ''}`).toString('base64')}`;
+          const ask = async <T>(query: string): Promise<T> => {
+            const headers = { authorization, 'content-type': 'application/json' };
+            const init = { method: 'POST', headers, body: JSON.stringify({ query }) };
+            return ((await (await fetch(`${app.url}/graphql`, init)).json()) as { readonly data: T }).data;
+          };
 
-      // A push token is a credential: what is shown of it is its end.
-      expect(await ask(REGISTER)).toMatchObject({ iphone: { tokenHint: '7f3c91' }, browser: { tokenHint: 'c5d6a7' } });
-      const { requestNotification } = await ask<{ requestNotification: { notification: { id: string } } }>(REQUEST);
-      const { id } = requestNotification.notification;
+          // A push token is a credential: what is shown of it is its end.
+          expect(await ask(REGISTER)).toMatchObject({
+            iphone: { tokenHint: '7f3c91' },
+            browser: { tokenHint: 'c5d6a7' },
+          });
+          const { requestNotification } = await ask<{ requestNotification: { notification: { id: string } } }>(REQUEST);
+          const { id } = requestNotification.notification;
 
-      const fields = 'status deliveries { channel platform address status provider }';
-      const { deliveries } = await eventually(async () => {
-        const { notification } = await ask<{ notification: { status: string; deliveries: readonly Delivery[] } }>(
-          `{ notification(id: "${id}") { ${fields} } }`,
-        );
-        expect(notification.status).toBe('COMPLETED');
-        expect(notification.deliveries.find(({ channel }) => channel === 'SMS')?.status).toBe('DELIVERED');
-        return notification;
-      });
-      expect(deliveries).toEqual([
-        { channel: 'PUSH', platform: 'IOS', address: '7f3c91', status: 'SENT', provider: 'fcm' },
-        { channel: 'PUSH', platform: 'ANDROID', address: '2b8e04', status: 'SENT', provider: 'fcm' },
-        { channel: 'PUSH', platform: 'WEB', address: 'c5d6a7', status: 'SENT', provider: 'fcm' },
-        { channel: 'SMS', platform: null, address: '+12025550123', status: 'DELIVERED', provider: 'twilio' },
-        { channel: 'EMAIL', platform: null, address: 'ada@example.com', status: 'SENT', provider: 'smtp' },
-      ]);
+          const fields = 'status deliveries { channel platform address status provider }';
+          const { deliveries } = await eventually(async () => {
+            const { notification } = await ask<{ notification: { status: string; deliveries: readonly Delivery[] } }>(
+              `{ notification(id: "${id}") { ${fields} } }`,
+            );
+            expect(notification.status).toBe('COMPLETED');
+            expect(notification.deliveries.find(({ channel }) => channel === 'SMS')?.status).toBe('DELIVERED');
+            return notification;
+          });
+          expect(deliveries).toEqual([
+            { channel: 'PUSH', platform: 'IOS', address: '7f3c91', status: 'SENT', provider: 'fcm' },
+            { channel: 'PUSH', platform: 'ANDROID', address: '2b8e04', status: 'SENT', provider: 'fcm' },
+            { channel: 'PUSH', platform: 'WEB', address: 'c5d6a7', status: 'SENT', provider: 'fcm' },
+            { channel: 'SMS', platform: null, address: '+12025550123', status: 'DELIVERED', provider: 'twilio' },
+            { channel: 'EMAIL', platform: null, address: 'ada@example.com', status: 'SENT', provider: 'smtp' },
+          ]);
 
-      const outbox = await fetch(`${app.url}/sandbox/outbox`, { headers: { authorization } });
-      const messages = (await outbox.json()) as readonly Message[];
-      const seen = messages.map(({ channel, platform, address }) => [channel, platform, address].join(' '));
-      expect(seen.toSorted()).toEqual(
-        deliveries.map(({ channel, platform, address }) => [channel, platform, address].join(' ')).toSorted(),
-      );
-      expect(messages.every(({ text }) => text.includes('The first light.'))).toBe(true);
-      await stop();
-    }));
-});
+          const outbox = await fetch(`${app.url}/sandbox/outbox`, { headers: { authorization } });
+          const messages = (await outbox.json()) as readonly Message[];
+          const seen = messages.map(({ channel, platform, address }) => [channel, platform, address].join(' '));
+          expect(seen.toSorted()).toEqual(
+            deliveries.map(({ channel, platform, address }) => [channel, platform, address].join(' ')).toSorted(),
+          );
+          expect(messages.every(({ text }) => text.includes('The first light.'))).toBe(true);
+          await stop();
+          await stopServers();
+        }),
+      PATIENCE_MS,
+    );
+  },
+);
