@@ -1,21 +1,38 @@
 /**
  * Requests a second through the whole path: GraphQL over HTTP → event log → routing → queue → real SMTP → outcome in the log.
  *
- *   node --import ./test/support/ts-loader.mjs bench/whole-path.ts [requests] [items a call] [calls at once]
+ *   node --import ./test/support/ts-loader.mjs bench/whole-path.ts [requests] [items a call] [calls at once] [adapters …]
  *
  * Starts the built service (`npm run build` first) in a process of its own with an empty folder, and a mail server that
  * counts in this one. Prints the rate of acceptance, the rate from the first request to the last mail, and what the idle
  * service takes.
+ *
+ * Runs over what `EVENT_LOG_URL` and `BROKER_URL` name, or over each of the adapters given: `lmdb+memory`, `lmdb+amqp`,
+ * `esdb+memory`, `esdb+amqp`, or `all` of them. Servers are started for those: the stand-in for EventStoreDB, which keeps
+ * everything in memory, and a RabbitMQ.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { createInterface } from 'node:readline';
 import { SMTPServer } from 'smtp-server';
+import type { Started } from '../src/lifecycle.ts';
+import { startRabbit } from '../test/support/rabbitmq-server.ts';
+import { tsCommand } from '../test/support/ts-child.ts';
 
-const [requests = 5_000, itemsPerCall = 100, callsAtOnce = 4] = process.argv.slice(2).map(Number);
+const COMBINATIONS = ['lmdb+memory', 'lmdb+amqp', 'esdb+memory', 'esdb+amqp'];
+const given = process.argv.slice(2);
+const [requests = 5_000, itemsPerCall = 100, callsAtOnce = 4] = given.filter((each) => /^\d+$/.test(each)).map(Number);
+const unknown = given.filter((each) => !/^(\d+|all)$/.test(each) && !COMBINATIONS.includes(each));
+if (unknown.length > 0) {
+  console.error(`not known: ${unknown.join(', ')}; allowed are numbers, ${COMBINATIONS.join(', ')} and all`);
+  process.exit(1);
+}
+const named = given.includes('all') ? COMBINATIONS : given.filter((each) => COMBINATIONS.includes(each));
 const KEY = 'bench';
 const SECRET = 'bench-secret';
 const AUTHORIZATION = `Basic ${Buffer.from(`${KEY}:${SECRET}`).toString('base64')}`;
@@ -45,15 +62,44 @@ async function openSink(): Promise<{ readonly url: string; readonly close: () =>
   return { url: `smtp://127.0.0.1:${String(port)}`, close };
 }
 
+/** The stand-in in a process of its own, so that its work is not counted as ours. */
+async function openEventStore(): Promise<Started<string>> {
+  const [command, ...args] = tsCommand(new URL('./eventstore-server.ts', import.meta.url));
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(child, 'exit');
+  const [url] = (await once(createInterface(child.stdout), 'line')) as [string];
+  const stop = async (): Promise<void> => {
+    child.stdin.end();
+    await ended;
+  };
+  return { value: url, stop };
+}
+
+/** Adapters by the words in the name of the combination; servers end with it. */
+async function openServers(combination: string): Promise<Started<Readonly<Record<string, string>>>> {
+  const eventStore = combination.startsWith('esdb') ? await openEventStore() : undefined;
+  const rabbit = combination.endsWith('amqp') ? await startRabbit() : undefined;
+  const value = {
+    ...(eventStore && { EVENT_LOG_URL: eventStore.value }),
+    ...(rabbit && { BROKER_URL: rabbit.value.url }),
+  };
+  const stop = async (): Promise<void> => {
+    await eventStore?.stop();
+    await rabbit?.stop();
+  };
+  return { value, stop };
+}
+
 async function openService(
   dataDir: string,
-  smtpUrl: string,
+  settings: Readonly<Record<string, string>>,
 ): Promise<{ readonly url: string; readonly pid: number; readonly stop: () => Promise<void> }> {
   const env = {
     ...process.env,
     PORT: '0',
     DATA_DIR: dataDir,
-    SMTP_URL: smtpUrl,
+    LOG_LEVEL: 'warn',
+    ...settings,
     SMTP_FROM: 'bench@example.com',
     BOOTSTRAP_APP_KEY: KEY,
     BOOTSTRAP_APP_SECRET: SECRET,
@@ -118,13 +164,25 @@ async function usage(pid: number): Promise<{ readonly cpu: number; readonly memo
   };
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'heliograph-bench-'));
-const sink = await openSink();
-const service = await openService(folder, sink.url);
-try {
+async function measure(settings: Readonly<Record<string, string>>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'heliograph-bench-'));
+  mails.count = 0;
+  mails.ids.clear();
+  const sink = await openSink();
+  const service = await openService(folder, { ...settings, SMTP_URL: sink.url });
+  try {
+    await measureService(service);
+  } finally {
+    await service.stop();
+    sink.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function measureService(service: { readonly url: string; readonly pid: number }): Promise<void> {
   // What the start itself takes is over by then.
   await delay(5_000);
-  const idleSeconds = 10;
+  const idleSeconds = named.length === 0 ? 10 : 1;
   const before = await usage(service.pid);
   await delay(idleSeconds * 1_000);
   const idle = await usage(service.pid);
@@ -138,6 +196,7 @@ try {
       input: { id, email: `${id}@example.com` },
     });
   }
+  const registered = await usage(service.pid);
   const started = performance.now();
   await requestAll(service.url);
   const accepted = performance.now();
@@ -152,10 +211,13 @@ try {
     `mailed: all of them ${perSecond(mailed)} a second from the first request to the last mail; copies: ${String(mails.count)}`,
   );
   console.log(
-    `then: ${after.memory.toFixed(0)} MiB resident, ${(((after.cpu - idle.cpu) / requests) * 1_000).toFixed(2)} ms of CPU a request`,
+    `then: ${after.memory.toFixed(0)} MiB resident, ${(((after.cpu - registered.cpu) / requests) * 1_000).toFixed(2)} ms of CPU a request`,
   );
-} finally {
-  await service.stop();
-  sink.close();
-  await rm(folder, { recursive: true, force: true });
+}
+
+if (named.length === 0) await measure({});
+for (const combination of named) {
+  console.log(`\n${combination}`);
+  const { value: settings, stop } = await openServers(combination);
+  await measure(settings).finally(stop);
 }
