@@ -247,6 +247,25 @@ export function analyticsContract(open: OpenAnalytics): void {
       const heavy = expect(analytics.query(sql)).rejects.toMatchObject({ name: 'AnalyticsError', kind: 'too-heavy' });
       expect(await analytics.query('SELECT {n:UInt8} AS n', { n: 1 })).toEqual([{ n: 1 }]);
       await heavy;
+      // Nothing of what it had answered until then is left for those who come afterwards, wherever they are served.
+      for (let n = 2; n < 10; n += 1) {
+        const rows = await analytics.query('SELECT {n:UInt8} AS n', { n });
+        expect([rows.length, rows[0]]).toEqual([1, { n }]);
+      }
+    });
+
+    it('gives each its own answer, whoever fails beside it and before it', async () => {
+      const failing = ['SELECT number FROM numbers(1000001)', 'SELECT throwIf(number = 500000) FROM numbers(1e6)'];
+      const asked = Array.from({ length: 60 }, (_, n) =>
+        n % 3 === 0
+          ? analytics.query(failing[n % 2] ?? '').then(
+              () => ['answered'],
+              () => ['failed'],
+            )
+          : analytics.query('SELECT {n:UInt8} AS n', { n }),
+      );
+      const answers = (await Promise.all(asked)).map((rows) => `${String(rows.length)} ${JSON.stringify(rows[0])}`);
+      expect(answers).toEqual(asked.map((_, n) => (n % 3 === 0 ? '1 "failed"' : `1 {"n":${String(n)}}`)));
     });
   });
 

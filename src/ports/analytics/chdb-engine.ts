@@ -28,7 +28,12 @@ const STATEMENT_SECONDS = 240;
 /** Above the limit of every statement. What still runs is not at its work any more. */
 const STUCK_AFTER_MS = 300_000;
 
-const LANE = { maxWaiting: 100, stuckAfterMs: STUCK_AFTER_MS, onStuck: () => dieOf('a statement does not end') };
+const LANE = {
+  maxWaiting: 100,
+  stuckAfterMs: STUCK_AFTER_MS,
+  onStuck: () => dieOf('a statement does not end'),
+  onBroken: dieOf,
+};
 
 /** Gone at once, whatever the engine is doing: what it has acknowledged is on disk. */
 function die(): void {
@@ -53,8 +58,8 @@ async function main(): Promise<void> {
       `--max_execution_time=${String(STATEMENT_SECONDS)}`,
     ];
     const open = (): InstanceType<typeof chdb.Session> => new chdb.Session(order.path, { connectionArgs });
-    const writer = openLane([open()], LANE);
-    const readers = openLane(Array.from({ length: READERS }, open), LANE);
+    const writer = openLane({ ...LANE, open, sessions: 1 });
+    const readers = openLane({ ...LANE, open, sessions: READERS });
     await listen({ writer, readers, password: order.password });
   } catch (error) {
     report({ kind: 'failed', message: textOf(error) });
