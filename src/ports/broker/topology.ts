@@ -53,13 +53,13 @@ export function topologyOf({ prefix, capacity, retryStepsMs }: TopologyOptions):
   const dead = (name: QueueName): string => `${prefix}${name}.dead`;
   const retry = (name: QueueName, stepMs: number): string => `${prefix}${name}.retry.${stepName(stepMs)}`;
   const queuesOf = (name: QueueName): readonly DeclaredQueue[] => [
-    deadQueue(dead(name)),
+    newestOnly(dead(name), DEAD_KEPT),
     workQueue(work(name), { capacity, dead: dead(name) }),
     ...retryStepsMs.map((stepMs) => retryQueue(retry(name, stepMs), { stepMs, work: work(name) })),
   ];
   return {
     queues: QUEUES.flatMap(queuesOf),
-    session: sessionQueue(`${prefix}session`),
+    session: newestOnly(`${prefix}session`, 1),
     work,
     dead,
     retries: (name) => retryStepsMs.map((stepMs) => retry(name, stepMs)),
@@ -102,25 +102,13 @@ function retryQueue(queue: string, { stepMs, work }: { stepMs: number; work: str
   };
 }
 
-function deadQueue(queue: string): DeclaredQueue {
+/** Keeps the newest and loses the oldest. Whoever looks into it takes messages and gives them back, which counts as failed deliveries. */
+function newestOnly(queue: string, most: number): DeclaredQueue {
   return {
     queue,
     arguments: {
       'x-queue-type': 'quorum',
-      'x-max-length': DEAD_KEPT,
-      'x-overflow': 'drop-head',
-      'x-delivery-limit': NO_DELIVERY_LIMIT,
-    },
-  };
-}
-
-/** Whoever reads it takes the message and gives it back, which counts as a failed delivery. */
-function sessionQueue(queue: string): DeclaredQueue {
-  return {
-    queue,
-    arguments: {
-      'x-queue-type': 'quorum',
-      'x-max-length': 1,
+      'x-max-length': most,
       'x-overflow': 'drop-head',
       'x-delivery-limit': NO_DELIVERY_LIMIT,
     },
