@@ -41,12 +41,16 @@ export interface ServiceAccount {
 
 /**
  * A channel without credentials goes to the sandbox. In production that ends as soon as any channel has some: then the
- * others are off, because nobody must believe that a message was delivered which only the sandbox saw.
+ * others are off, because nobody must believe that a message was delivered which only the sandbox saw. The sandbox lives in
+ * one process; where several share the work there is none.
  */
-export function readProviders(env: Env, development: boolean): ProvidersConfig {
+export function readProviders(
+  env: Env,
+  { development, isSplit }: { readonly development: boolean; readonly isSplit: boolean },
+): ProvidersConfig {
   const given = { email: readSmtp(env), sms: readTwilio(env), push: readFcm(env) };
   const isReal = Object.values(given).some((provider) => provider !== null);
-  const none: NoProvider = { kind: isReal && !development ? 'off' : 'sandbox' };
+  const none: NoProvider = { kind: isSplit || (isReal && !development) ? 'off' : 'sandbox' };
   return { email: given.email ?? none, sms: given.sms ?? none, push: given.push ?? none };
 }
 

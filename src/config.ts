@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { readProviders, type ProvidersConfig } from './config-providers.ts';
 import { faultOfAmqpUrl, isAmqpUrl, isQueuePrefix, type RabbitMqServer } from './amqp-url.ts';
 import { isClickhouseUrl, isClusterName, parseClickhouseUrl, type ClickhouseServer } from './clickhouse-url.ts';
+import { checkRoles, readRoles } from './config-roles.ts';
 import { isEsdbUrl, parseEsdbUrl, type EventStoreDBServer } from './esdb-url.ts';
 import {
   ConfigError,
@@ -19,12 +20,15 @@ import {
   type Env,
   type Environment,
 } from './environment.ts';
+import { isSplit, type Roles } from './roles.ts';
 
 export { ConfigError };
 export type { EventStoreDBServer };
 
 /** Everything that can be set from outside. The README's table explains the variables that it is read from. */
 export interface Config extends ProvidersConfig {
+  /** What this process does. */
+  readonly roles: Roles;
   /** Address or host name to listen on. */
   readonly host: string;
   /** 0 takes any free port. */
@@ -83,8 +87,9 @@ export function readConfig(environment: Environment): Config {
   const env = openEnv(environment);
   const dataDir = env.get('DATA_DIR') ?? './data';
   const development = env.get('NODE_ENV') !== 'production';
-  readRoles(env);
+  const roles = readRoles(env);
   const config: Config = {
+    roles,
     host: readHost(env),
     port: readInteger(env, 'PORT', { least: 0, most: 65_535, fallback: 4_000 }),
     publicUrl: readPublicUrl(env),
@@ -95,7 +100,7 @@ export function readConfig(environment: Environment): Config {
     broker: readBroker(env),
     analytics: readAnalytics(env, dataDir),
     resumeWindowMs: readResumeWindow(env),
-    ...readProviders(env, development),
+    ...readProviders(env, { development, isSplit: isSplit(roles) }),
     emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
     smsConcurrency: readInteger(env, 'SMS_CONCURRENCY', { ...CONCURRENCY, fallback: 32 }),
     pushConcurrency: readInteger(env, 'PUSH_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
@@ -104,6 +109,7 @@ export function readConfig(environment: Environment): Config {
     logLevel: readChoice(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
     development,
   };
+  checkRoles(env, roles, config);
   if (env.problems.length > 0) throw new ConfigError(env.problems);
   return config;
 }
@@ -232,10 +238,4 @@ function readRetrySchedule(env: Env): readonly number[] {
   if (entries.length > LONGEST_SCHEDULE)
     env.refuse('RETRY_SCHEDULE', `has ${String(entries.length)} entries; ${allowed}`);
   return entries.map((entry) => milliseconds(entry));
-}
-
-function readRoles(env: Env): void {
-  const roles = env.get('ROLES') ?? 'all';
-  if (roles === 'all') return;
-  env.refuse('ROLES', `is ${quote(roles)}; split roles are not built yet, so allowed is all`);
 }

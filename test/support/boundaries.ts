@@ -99,7 +99,7 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'config.ts',
-    files: /^config(-providers)?\.ts$/,
+    files: /^config(-[a-z]+)?\.ts$/,
     ours: /^events\/address\.ts$|^[\w-]+\.ts$/,
     builtins: ANY,
     packages: NONE,
