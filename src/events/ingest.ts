@@ -1,10 +1,12 @@
 import { decode } from './codec.ts';
 import type { DomainEvent, Metadata } from './event.ts';
 
-/** What happens to the one stream of whoever writes ClickHouse. */
+/** Bookkeeping of those of whom one acts at a time, each kind in a stream of its own. */
 export type IngestEvent =
   | DomainEvent<'AnalyticsBatchPlanned', AnalyticsBatchPlanned>
-  | DomainEvent<'AnalyticsStartedOver', AnalyticsStartedOver>;
+  | DomainEvent<'AnalyticsBatchInserted', AnalyticsBatchInserted>
+  | DomainEvent<'AnalyticsStartedOver', AnalyticsStartedOver>
+  | DomainEvent<'QueuesCounted', QueuesCounted>;
 
 /**
  * Recorded before any row of the batch is inserted: the newest one is the only batch that may be in ClickHouse in part
@@ -24,6 +26,17 @@ export interface AnalyticsBatchPlanned {
 }
 
 /**
+ * Recorded after a batch was inserted at the end of the log, for processes that read ClickHouse and do not write it. It
+ * repeats the plan: to whoever writes, it says no more than that one did.
+ */
+export interface AnalyticsBatchInserted extends AnalyticsBatchPlanned {
+  /** When the last update up to there was recorded; milliseconds since the epoch. */
+  readonly at: number;
+  /** Whose updates the batch holds; null: too many to name. */
+  readonly tenants: readonly string[] | null;
+}
+
+/**
  * Recorded before the store is emptied: whoever else writes it loses its next append, and inserts nothing into what is
  * being emptied. Of what ClickHouse holds nothing is certain any more, until the next batch is planned.
  */
@@ -32,6 +45,18 @@ export interface AnalyticsStartedOver {
   readonly store: string;
   /** Version of what is made of an event from here on. */
   readonly projection: number;
+}
+
+/** Recorded now and then by whoever feeds the queues, for processes that do not: it alone knows what is still to be published. */
+export interface QueuesCounted {
+  readonly queues: readonly {
+    readonly name: string;
+    readonly depth: number;
+    readonly retrying: number;
+    readonly dead: number;
+    /** Since when the oldest job that is ready has been due; milliseconds since the epoch. */
+    readonly oldestAt: number | null;
+  }[];
 }
 
 interface Newest {
@@ -43,5 +68,5 @@ interface Newest {
 /** Null when nothing was planned yet, or nothing since it started over. `newest` is the last event of the stream. */
 export function foldIngest(newest: Newest | null): AnalyticsBatchPlanned | null {
   const event = newest && decode(newest);
-  return event?.type === 'AnalyticsBatchPlanned' ? event.data : null;
+  return event?.type === 'AnalyticsBatchPlanned' || event?.type === 'AnalyticsBatchInserted' ? event.data : null;
 }

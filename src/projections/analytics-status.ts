@@ -1,5 +1,5 @@
 import type { Batch } from './analytics-batch.ts';
-import type { Ingest, IngestLimits, Watermark } from './analytics.ts';
+import type { Ingest, IngestLimits, Tenants, Watermark } from './analytics.ts';
 import type { Log } from '../log.ts';
 
 /** What is known of how far ClickHouse is, and who wants to know. */
@@ -95,17 +95,17 @@ export function openStatus({ logger, now }: Clock, { progressMs }: Pick<IngestLi
   };
 }
 
-interface Listeners {
+export interface Listeners {
   readonly add: Ingest['onCommitted'];
-  readonly tell: (tenants: ReadonlySet<string>) => void;
+  readonly tell: (tenants: Tenants) => void;
 }
 
-function openListeners(logger: Log): Listeners {
-  const listeners = new Set<(tenants: ReadonlySet<string>) => void>();
+export function openListeners(logger: Log): Listeners {
+  const listeners = new Set<(tenants: Tenants) => void>();
   return {
     add: (listener) => {
       // One that listens twice is told twice.
-      const own = (tenants: ReadonlySet<string>): void => listener(tenants);
+      const own = (tenants: Tenants): void => listener(tenants);
       listeners.add(own);
       return () => void listeners.delete(own);
     },

@@ -40,6 +40,10 @@ export interface Writing {
   version: number;
   /** Gathered and not yet planned. */
   batch: Batch;
+  /** What was planned last; nothing of no rows where nothing was. */
+  plan: AnalyticsBatchPlanned;
+  /** Whether others were told that the end of the log was reached. */
+  announced: boolean;
   /** Whether the end of the log was reached. */
   live: boolean;
   /** On the monotonic clock; milliseconds. */
@@ -61,10 +65,10 @@ export async function begin(writer: Writer): Promise<Writing> {
   // Before the batch is whole: the watermark stands for those before it, and they are there.
   status.certain(store);
   if (!(await complete(writer, plan))) return startOver(writer, { ...found, used: true });
-  return { ...FRESH, store, total: plan.total, version: found.version, batch: emptyBatch(plan.to as Position) };
+  return { ...FRESH, store, plan, total: plan.total, version: found.version, batch: emptyBatch(plan.to as Position) };
 }
 
-const FRESH = { live: false, flushedAt: -Infinity };
+const FRESH = { announced: false, live: false, flushedAt: -Infinity };
 
 interface Found {
   readonly store: string;
@@ -80,7 +84,8 @@ async function startOver(writer: Writer, found: Found): Promise<Writing> {
   const { store, plan } = found;
   const begun = (empty: string, version: number): Writing => {
     status.certain(empty);
-    return { ...FRESH, store: empty, total: 0, version, batch: emptyBatch(START) };
+    const batch = emptyBatch(START);
+    return { ...FRESH, store: empty, plan: planOf(batch, empty, 0), total: 0, version, batch };
   };
   const fill = { reason: reasonOf(found), expected: plan?.total ?? null };
   if (!found.used) {
@@ -177,7 +182,7 @@ async function take(writer: Writer, writing: Writing, { events, position, live }
   }
   writing.batch.to = position;
   writing.live ||= live;
-  if (writing.batch.rows.length === 0) passed(writer, writing);
+  if (writing.batch.rows.length === 0) await passed(writer, writing);
   else if (writing.live && patience(writer, writing) <= 0) await flush(writer, writing);
 }
 
@@ -189,17 +194,32 @@ async function flush(writer: Writer, writing: Writing): Promise<void> {
   const planned = log.append(streamOf.ingest, [ingestEvent(writer, 'AnalyticsBatchPlanned', plan)], version);
   writing.version = (await unlessStopped(stopping, planned)).version;
   writing.total = plan.total;
+  writing.plan = plan;
   await unlessStopped(stopping, analytics.insert(insertOf(batch, plan)));
   writing.flushedAt = performance.now();
-  passed(writer, writing);
+  await passed(writer, writing);
 }
 
 /** Everything up to the end of the batch is in ClickHouse. */
-function passed({ status, faults }: Writer, writing: Writing): void {
+async function passed(writer: Writer, writing: Writing): Promise<void> {
   const { batch, live } = writing;
   writing.batch = emptyBatch(batch.to);
-  status.committed(batch, live);
-  faults.over();
+  writer.status.committed(batch, live);
+  writer.faults.over();
+  if (live && (batch.rows.length > 0 || !writing.announced)) await announce(writer, writing, batch.tenants);
+}
+
+/** More than so many tenants are not named one by one. */
+const MOST_TENANTS = 1_000;
+
+async function announce(writer: Writer, writing: Writing, tenants: ReadonlySet<string>): Promise<void> {
+  const { log, status, stopping } = writer;
+  const at = status.watermark()?.at;
+  if (writer.announces !== true || at === undefined) return;
+  const named = tenants.size > MOST_TENANTS ? null : [...tenants];
+  const inserted = ingestEvent(writer, 'AnalyticsBatchInserted', { ...writing.plan, at, tenants: named });
+  writing.version = (await unlessStopped(stopping, log.append(streamOf.ingest, [inserted], writing.version))).version;
+  writing.announced = true;
 }
 
 function ingestEvent<T extends IngestEvent['type']>(

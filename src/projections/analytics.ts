@@ -3,6 +3,7 @@ import { rowlessReports } from './analytics-batch.ts';
 import { openFaults } from './analytics-faults.ts';
 import { openStatus } from './analytics-status.ts';
 import { begin, follow, type Writer } from './analytics-writer.ts';
+import { ALWAYS_HELD, untilHeld, whileHeld, type Lease } from './lease.ts';
 import type { Ids } from '../ids.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
@@ -16,6 +17,9 @@ export interface Watermark {
   readonly at: number;
 }
 
+/** Whose updates a batch holds; there may be too many to list them. */
+export type Tenants = Pick<ReadonlySet<string>, 'has'>;
+
 /** Whoever writes ClickHouse, as seen by whoever reads it. */
 export interface Ingest {
   /**
@@ -26,7 +30,7 @@ export interface Ingest {
   /** For people, while there is no watermark: how far it is. */
   readonly progress: () => string;
   /** Told after each batch that is in ClickHouse whose updates it holds. Answers how to stop listening. */
-  readonly onCommitted: (listener: (tenants: ReadonlySet<string>) => void) => () => void;
+  readonly onCommitted: (listener: (tenants: Tenants) => void) => () => void;
 }
 
 export interface AnalyticsOptions {
@@ -36,6 +40,10 @@ export interface AnalyticsOptions {
   readonly ids: Pick<Ids, 'random'>;
   readonly now: () => number;
   readonly limits?: Partial<IngestLimits>;
+  /** Default: no other process writes. */
+  readonly lease?: Lease;
+  /** Whether other processes are told, through the log, how far it is. */
+  readonly announces?: boolean;
 }
 
 /** Times in milliseconds. */
@@ -76,7 +84,7 @@ const LIMITS: IngestLimits = {
  *
  * In a store that holds nothing of this log, or rows made by another version, everything is made again from the log. So it
  * is in one that was removed or replaced meanwhile, which is noticed within seconds.
- * Stopping does not wait for ClickHouse.
+ * Stopping does not wait for ClickHouse. While another process holds the lease it does nothing.
  */
 export function startAnalytics(options: AnalyticsOptions): Started<Ingest> {
   const stopping = new AbortController();
@@ -96,12 +104,19 @@ export function startAnalytics(options: AnalyticsOptions): Started<Ingest> {
 }
 
 async function ingest(writer: Writer): Promise<void> {
+  const { lease = ALWAYS_HELD } = writer;
   while (!isStopping(writer)) {
+    await untilHeld(lease, writer.stopping);
+    const held = whileHeld(lease, writer.stopping);
+    const holding = { ...writer, stopping: held.signal };
     try {
-      await follow(writer, await begin(writer));
+      await follow(holding, await begin(holding));
     } catch (error) {
       if (isStopping(writer)) return;
+      if (isStopping(holding)) continue;
       await delay(writer.faults.met(error), undefined, { signal: writer.stopping }).catch(() => undefined);
+    } finally {
+      held.release();
     }
   }
 }

@@ -16,6 +16,8 @@ export interface Feeder {
 
 export interface FeederOptions extends Pick<DispatchOptions, 'state' | 'broker' | 'logger' | 'now'> {
   readonly alone: Exclusive;
+  /** Whether it is known what is open, and nobody else feeds. */
+  readonly mayFeed: () => boolean;
 }
 
 /** Jobs published together, confirms awaited together. */
@@ -33,6 +35,7 @@ export function openFeeder(options: FeederOptions): Feeder {
   });
   let stopped = false;
   const wake = wakeAt(() => {
+    if (!options.mayFeed()) return;
     for (const queue of QUEUES) if (!feeding.has(queue)) start(queue);
   }, now);
 
@@ -60,7 +63,7 @@ export function openFeeder(options: FeederOptions): Feeder {
     for (;;) {
       const time = now();
       const due = dueEntries(state, queue, time, WINDOW);
-      if (due.length === 0 || stopped) return nextDue(state, queue, time);
+      if (due.length === 0 || stopped || !options.mayFeed()) return nextDue(state, queue, time);
       if (!(await feedWindow(options, due))) return now() + RETRY_MS;
     }
   }

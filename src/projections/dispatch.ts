@@ -1,5 +1,6 @@
 import { openFeeder } from './dispatch-feed.ts';
 import { foldDispatch } from './dispatch-index.ts';
+import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { reclaim, refeedSuspects } from './dispatch-refeed.ts';
 import type { ProjectionStatus } from './run.ts';
 import { exclusive, runProjection } from './run.ts';
@@ -15,6 +16,8 @@ export interface DispatchOptions {
   readonly broker: Broker;
   readonly logger: Log;
   readonly now: () => number;
+  /** Default: no other process publishes. */
+  readonly lease?: Lease;
   /** How long a published job may lie unclaimed before it is suspected lost; milliseconds, default 15,000. */
   readonly graceMs?: number;
   /** How often suspects are looked for; milliseconds, default 5,000. */
@@ -44,45 +47,44 @@ const TYPES = [
  *
  * A delivery that was published and never claimed is fed again only when its queue is empty, or the oldest job there is
  * younger: an emptied broker heals, a slow backlog is not fed into itself.
+ *
+ * While another process holds the lease it only folds. What that one published is not known here: whoever takes over
+ * publishes once more what is open and due, which claims make harmless.
  */
 export async function startDispatch(options: DispatchOptions): Promise<Started<() => ProjectionStatus>> {
-  const { log, state, logger, refeedEveryMs = 5_000 } = options;
+  const { log, state, logger, lease = ALWAYS_HELD, refeedEveryMs = 5_000 } = options;
   await reclaim(options);
   const alone = exclusive();
-  const feeder = openFeeder({ ...options, alone });
+  const feeder = openFeeder({ ...options, alone, mayFeed: () => projection.value().mayAct });
   const projection = runProjection(
     {
       name: 'dispatch',
       filter: { types: TYPES },
       state,
       fold: foldDispatch,
-      committed: feedOnceLive,
+      // Before the end of the log is reached, what looks open may have ended long ago.
+      committed: feeder.wake,
     },
-    { log, logger, exclusive: alone },
+    { log, logger, exclusive: alone, lease },
   );
   const refeed = setInterval(() => {
     alone(async () => {
       // A broker that keeps its queues may lose them all the same, while we run.
       await reclaim(options);
-      await refeedSuspects(options);
+      if (projection.value().mayAct) await refeedSuspects(options);
     })
-      .then(() => {
-        feedOnceLive(projection.value().live);
-      })
+      .then(feeder.wake)
       .catch((error: unknown) => {
         logger.error({ err: error }, 'looking for lost jobs failed; trying again');
       });
   }, refeedEveryMs);
 
-  /** Before the end of the log is reached, what looks open may have ended long ago. */
-  function feedOnceLive(live: boolean): void {
-    if (live) feeder.wake();
-  }
-
+  const stopListening = lease.onChange(feeder.wake);
   return {
     value: projection.value,
     stop: async () => {
       clearInterval(refeed);
+      stopListening();
       await projection.stop();
       await feeder.stop();
       // A look for lost jobs may still be under way.

@@ -1,5 +1,6 @@
 import type { Entry, ReceiptSchedule } from './receipts-index.ts';
 import { dueEntries, entriesOf, foldReceipts, nextDue, nextTry, postpone, RECEIPT_SCHEDULE } from './receipts-index.ts';
+import { ALWAYS_HELD, type Lease } from './lease.ts';
 import type { Exclusive, ProjectionStatus } from './run.ts';
 import { exclusive, runProjection } from './run.ts';
 import { wakeAt } from './wake.ts';
@@ -17,6 +18,8 @@ export interface ReceiptsOptions {
   readonly now: () => number;
   readonly receipts: ParkedReceipts;
   readonly schedule?: ReceiptSchedule;
+  /** Default: no other process tries them. */
+  readonly lease?: Lease;
 }
 
 /** How parked receipts are tried again and ended. Both reject when the log does not answer. */
@@ -36,13 +39,13 @@ const REPORT_MS = 1_000;
  * runs is tried once when one does again.
  */
 export function startReceipts(options: ReceiptsOptions): Started<() => ProjectionStatus> {
-  const { log, state, logger, schedule = RECEIPT_SCHEDULE } = options;
+  const { log, state, logger, schedule = RECEIPT_SCHEDULE, lease = ALWAYS_HELD } = options;
   const alone = exclusive();
-  const tries = openTries({ ...options, schedule, alone });
+  const tries = openTries({ ...options, schedule, alone, mayTry: () => projection.value().mayAct });
   /** Folded and not committed, and of the parked ones those from before the end of the log was reached. */
   const settled: string[] = [];
   const parked = new Set<string>();
-  let looked = false;
+  let acted = false;
   const projection = runProjection(
     {
       name: 'receipts',
@@ -56,20 +59,26 @@ export function startReceipts(options: ReceiptsOptions): Started<() => Projectio
       committed: (live) => {
         for (const stream of settled.splice(0)) tries.ended(stream);
         // Before the end of the log is reached, what looks parked may have been settled long ago.
-        if (!live || (looked && parked.size === 0)) return;
-        looked = true;
-        for (const entry of entriesOf(state, parked)) {
+        if (!live) return;
+        const { mayAct } = projection.value();
+        const isAsBefore = acted === mayAct;
+        acted = mayAct;
+        if (isAsBefore && parked.size === 0) return;
+        // Whoever may act tells it; once is enough.
+        for (const entry of mayAct ? entriesOf(state, parked) : []) {
           logger.error(namesOf(entry), 'a receipt for an unknown attempt was parked');
         }
         parked.clear();
         tries.wake();
       },
     },
-    { log, logger, exclusive: alone },
+    { log, logger, exclusive: alone, lease },
   );
+  const stopListening = lease.onChange(tries.wake);
   return {
     value: projection.value,
     stop: async () => {
+      stopListening();
       await projection.stop();
       await tries.stop();
     },
@@ -79,6 +88,7 @@ export function startReceipts(options: ReceiptsOptions): Started<() => Projectio
 interface TriesOptions extends ReceiptsOptions {
   readonly schedule: ReceiptSchedule;
   readonly alone: Exclusive;
+  readonly mayTry: () => boolean;
 }
 
 /** An entry stays in flight until its ending comes back by the subscription, or the time of its next try is kept. */
@@ -92,7 +102,7 @@ function openTries(options: TriesOptions): {
   const tasks = new Set<Promise<void>>();
   const reportFault = faultReporter(options);
   const wake = wakeAt(() => {
-    wake.at(tryDue());
+    if (options.mayTry()) wake.at(tryDue());
   }, now);
 
   function tryDue(): number | null {

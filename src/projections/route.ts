@@ -1,3 +1,4 @@
+import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { decideRouting } from './route-decision.ts';
 import { duePending, foldRoute, nextPending, ROUTE_TYPES, userOf, type Pending } from './route-pending.ts';
 import type { ProjectionStatus } from './run.ts';
@@ -22,6 +23,8 @@ export interface RouteOptions {
   readonly now: () => number;
   /** Channels that there is a provider for. */
   readonly channels: readonly Channel[];
+  /** Default: no other process decides. */
+  readonly lease?: Lease;
 }
 
 /** Routings under way at once: enough to fill a group commit. While all are, none is looked for; whatever ends one wakes up. */
@@ -33,18 +36,20 @@ const RETRY_MS = 1_000;
  * NotificationRouted. It knows everything that the log said before the request, because it folds users and requests
  * from one subscription in log order, and it decides only once it has seen the end of the log. A request with a time of
  * delivery is decided on then, with what is known then. Transactional requests go first.
+ * While another process holds the lease it only folds, so that it can go on at once when that one is gone.
  *
  * The append at the version that was folded makes a second routing impossible; what a crash interrupts is found in the
  * pending set again, or routed in the log.
  */
 export function startRoute(options: RouteOptions): Started<() => ProjectionStatus> {
+  const { lease = ALWAYS_HELD } = options;
   const inFlight = new Set<string>();
   /** Folded, but not committed: the state still shows them as pending, so they stay in flight until it does not. */
   const settled: string[] = [];
   const tasks = new Set<Promise<void>>();
   const reportFault = faultReporter(options);
   const wake = wakeAt(() => {
-    wake.at(inFlight.size < WINDOW ? decideDue() : null);
+    if (projection.value().mayAct && inFlight.size < WINDOW) wake.at(decideDue());
   }, options.now);
   const projection = runProjection(
     {
@@ -60,7 +65,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
         if (live) wake.now();
       },
     },
-    { log: options.log, logger: options.logger, exclusive: exclusive() },
+    { log: options.log, logger: options.logger, exclusive: exclusive(), lease },
   );
 
   function decideDue(): number | null {
@@ -88,9 +93,11 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
     }
   }
 
+  const stopListening = lease.onChange(wake.now);
   return {
     value: projection.value,
     stop: async () => {
+      stopListening();
       wake.stop();
       await projection.stop();
       await Promise.all(tasks);

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Changes } from './changes.ts';
 import { applyChange, changesTo } from './changes.ts';
 import { followLog, PAUSE_MS } from './follow.ts';
+import { ALWAYS_HELD, LEASE_TAKEN, type Lease } from './lease.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventBatch, EventFilter, EventLog, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
@@ -26,6 +27,8 @@ export interface ProjectionStatus {
   readonly live: boolean;
   /** Events that it could not deal with and went past, since its state was made. */
   readonly parked: number;
+  /** Whether it may act on what it has folded now: at the end of the log, as the only process, knowing all that others did before. */
+  readonly mayAct: boolean;
 }
 
 export interface RunOptions {
@@ -33,6 +36,8 @@ export interface RunOptions {
   readonly logger: Log;
   /** One writer at a time: commits of this projection's other parts run under it too. */
   readonly exclusive: Exclusive;
+  /** While another process holds it, this one only folds. Default: there is no other. */
+  readonly lease?: Lease;
   /** The subscription is restarted when it brings nothing for this long while the log has moved on; milliseconds. */
   readonly stallMs?: number;
   /** Pause before a failed subscription or commit is tried again; milliseconds. */
@@ -87,11 +92,17 @@ export function runProjection(projection: Projection, options: RunOptions): Star
   const { stop } = followLog({
     ...options,
     name,
-    filter,
+    // So that it learns at once that it has folded all that came before the lease.
+    filter: filter.types ? { ...filter, types: [...filter.types, LEASE_TAKEN] } : filter,
     position: () => run.position,
     handle: (batch, stopping) => apply(run, batch, stopping),
   });
-  return { value: () => ({ name, position: run.position, live: run.live, parked: run.parked }), stop };
+  return { value: () => statusOf(run), stop };
+}
+
+function statusOf({ projection, options, position, live, parked }: Run): ProjectionStatus {
+  const since = (options.lease ?? ALWAYS_HELD).heldSince();
+  return { name: projection.name, position, live, parked, mayAct: live && since !== null && position >= since };
 }
 
 async function apply(run: Run, batch: EventBatch, stopping: AbortSignal): Promise<void> {
@@ -106,7 +117,7 @@ async function apply(run: Run, batch: EventBatch, stopping: AbortSignal): Promis
 
 async function commit(run: Run, { events, position }: EventBatch, stopping: AbortSignal): Promise<void> {
   const changes = changesTo(run.projection.state);
-  for (const event of events) foldOrPark(run, event, changes);
+  for (const event of events) if (event.type !== LEASE_TAKEN) foldOrPark(run, event, changes);
   changes.put(CHECKPOINT, position);
   await commitSurely(run, changes, stopping);
   run.committedAt = performance.now();
