@@ -1,16 +1,12 @@
 import { join } from 'node:path';
-import type { ReadModels } from './read-models.ts';
-import { startReadModels } from './read-models.ts';
-import { openApi } from './api/server.ts';
 import { seedBootstrapClient } from './bootstrap.ts';
-import { createCommands, createQueries } from './commands/create.ts';
+import { createReceipts, type Receipts } from './commands/receipts.ts';
 import { orUnavailable } from './commands/available.ts';
 import type { CommandContext } from './commands/context.ts';
-import { createReceipts, type Receipts } from './commands/receipts.ts';
 import type { Config } from './config.ts';
-import { openDataDir } from './data-dir.ts';
+import { openDataDir, type DataDir } from './data-dir.ts';
 import { freeSpaceOn } from './disk-space.ts';
-import { DomainError } from './errors.ts';
+import { openEdge } from './edge.ts';
 import type { Channel } from './events/event.ts';
 import { openCursors, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
@@ -19,7 +15,7 @@ import { openOutage, type Log } from './log.ts';
 import type { Analytics } from './ports/analytics/analytics.ts';
 import { EngineMissing } from './ports/analytics/chdb.ts';
 import { openAnalytics } from './ports/analytics/open.ts';
-import { BrokerUnavailable, QUEUES, type Broker } from './ports/broker/broker.ts';
+import type { Broker } from './ports/broker/broker.ts';
 import { openBroker } from './ports/broker/open.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import { openGuardedLog } from './ports/event-log/guarded.ts';
@@ -27,17 +23,15 @@ import { openEventLog } from './ports/event-log/open.ts';
 import { openGuardedStates } from './ports/state/guarded.ts';
 import { openLmdbState } from './ports/state/lmdb.ts';
 import type { StateStore } from './ports/state/state.ts';
-import { startDispatch } from './projections/dispatch.ts';
-import { queueFigures } from './projections/queue-figures.ts';
-import { startReceipts } from './projections/receipts.ts';
-import { startRoute } from './projections/route.ts';
+import type { Ingest } from './projections/analytics.ts';
 import type { ProjectionStatus } from './projections/run.ts';
 import { availableChannels, destinationsOf, openProviders, type Destination, type Providers } from './providers.ts';
-import { openReadiness } from './readiness.ts';
-import { openReceiptAddress, receiveReceipt } from './receipts.ts';
-import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
-import { isPhoneNumber } from './senders/sms-phone.ts';
+import { startReadModels, startWriter } from './read-models.ts';
+import { openReceiptAddress } from './receipts.ts';
+import { usesAnalytics, usesBroker } from './roles.ts';
 import { liquidTemplates } from './senders/templates.ts';
+import { isPhoneNumber } from './senders/sms-phone.ts';
+import { isAlone, leasesOf, queueCounts, startDispatching, startRouting, type Dispatching } from './single-writers.ts';
 import { startWorkers } from './workers.ts';
 
 /** What a person needs who just started it. */
@@ -57,8 +51,8 @@ export interface Running {
 const DRAIN_MS = 8_000;
 
 /**
- * Opens everything in the order in which a notification passes through it; closes in the opposite order. `onWorking` is called
- * before anything is sent or answered: from then on a stop has to be in good order.
+ * Opens what its roles need, in the order in which a notification passes through it; closes in the opposite order. `onWorking`
+ * is called before anything is sent or answered: from then on a stop has to be in good order.
  */
 export function startApp(
   config: Config,
@@ -66,35 +60,102 @@ export function startApp(
   onWorking: () => void = () => undefined,
 ): Promise<Started<Running>> {
   return start(async (scope) => {
-    const dataDir = scope.use(await openDataDir(config.dataDir));
-    const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
-    const opened = scope.use(await openEventLog(config.eventLog, logger));
-    const freeBytes = freeSpaceOn(
-      config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
-    );
-    const log = openGuardedLog(opened, freeBytes, diskLog(logger));
-    const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
-    const broker = scope.use(await openBroker(config.broker, logger));
-    const analytics = await openAnalyticsIfPossible(scope, config, logger);
-    const context = commandContext(log, secretKey, { config, logger });
-    const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
+    const ground = await openGround(scope, config, logger);
+    const { dataDir, context } = ground;
+    const { roles } = config;
+    const broker = usesBroker(roles) ? scope.use(await openBroker(config.broker, logger)) : null;
+    const analytics = usesAnalytics(roles) ? await openAnalyticsIfPossible(scope, config, logger) : null;
+    const isApi = roles.has('api');
+    const bootstrap = isApi ? await seedBootstrapClient(context, config.bootstrap, { dataDir, logger }) : NOBODY;
     const address = openReceiptAddress(config, context.keys);
-    // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
-    const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
+    const { openSandboxStates } = ground;
     const providers = await openProviders(scope, { config, logger, openSandboxStates, receipts: address });
-    const parts = { config, logger, log, states, broker, context, providers, receipts: createReceipts(context) };
+    const parts: Parts = { ...ground, broker, analytics, providers, receipts: createReceipts(context) };
     onWorking();
-    const projections = await startProjections(scope, parts);
-    const readModels = await startReadModels(scope, { ...context, log, config, logger, analytics });
-    const api = await openApi(
-      apiOptions({ ...parts, ...readModels, projections, freeBytes, bootstrapKey: bootstrap.appKey }),
-    );
-    address.listenAt(api.value);
+    const writers = await startSingleWriters(scope, parts);
+    const readModels = isApi
+      ? await startReadModels(scope, { ...context, ...parts, log: ground.log }, writers.ingest)
+      : null;
+    const queues = (): ReturnType<typeof queueCounts> => queueCounts(parts, writers.dispatching);
+    const clients = readModels && { ...parts, ...readModels, bootstrapKey: bootstrap.appKey, queues };
+    const edge = await openEdge({ ...parts, projections: writers.projections, drainMs: DRAIN_MS }, clients);
+    address.listenAt(edge.value);
     // All take nothing new from now on and finish what they have: side by side, so that each has the whole time.
-    scope.use(together(api, ...(await startWorkers({ ...parts, drainMs: DRAIN_MS }).catch(closing(api)))));
-    const { url, listening } = api.value;
+    scope.use(together(edge, ...(await startSenders(parts).catch(closing(edge)))));
+    const { url, listening } = edge.value;
     return { url, listening, ...bootstrap, destinations: destinationsOf(config) };
   });
+}
+
+/** There is a first client only where clients are answered. */
+const NOBODY = { appKey: '', appSecret: null };
+
+/** What every process needs, whatever it does. */
+async function openGround(scope: Scope, config: Config, logger: Log): Promise<Ground> {
+  const dataDir = scope.use(await openDataDir(config.dataDir));
+  const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
+  const holder = await dataDir.secret('lease-holder', systemIds.random);
+  const opened = scope.use(await openEventLog(config.eventLog, logger));
+  const freeBytes = freeSpaceOn(
+    config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
+  );
+  const log = openGuardedLog(opened, freeBytes, diskLog(logger));
+  const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
+  // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
+  const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
+  const context = commandContext(log, secretKey, { config, logger });
+  return { config, logger, dataDir, holder, log, states, context, freeBytes, openSandboxStates };
+}
+
+interface Ground {
+  readonly config: Config;
+  readonly logger: Log;
+  readonly dataDir: DataDir;
+  /** Names the data directory to other processes. */
+  readonly holder: string;
+  readonly log: EventLog;
+  readonly states: StateStore;
+  readonly context: CommandContext;
+  readonly freeBytes: () => number;
+  readonly openSandboxStates: () => Promise<StateStore>;
+}
+
+interface Parts extends Ground {
+  /** Null: nothing that this process does needs it. */
+  readonly broker: Broker | null;
+  /** Null: nothing needs it, or there is none on this platform. */
+  readonly analytics: Analytics | null;
+  readonly providers: Providers;
+  readonly receipts: Receipts;
+}
+
+interface SingleWriters {
+  readonly projections: readonly (() => ProjectionStatus)[];
+  readonly dispatching: Dispatching | null;
+  /** How far ClickHouse is; null: another process may be the one that writes it. */
+  readonly ingest: Ingest | null;
+}
+
+async function startSingleWriters(scope: Scope, parts: Parts): Promise<SingleWriters> {
+  const { config, holder, broker, analytics, context } = parts;
+  const { roles } = config;
+  const leaseOf = leasesOf(scope, parts, holder);
+  const route = roles.has('route') ? startRouting(scope, { ...parts, lease: leaseOf('route') }) : null;
+  const dispatching =
+    roles.has('dispatch') && broker
+      ? await startDispatching(scope, { ...parts, broker, lease: leaseOf('dispatch') })
+      : null;
+  const announces = !isAlone(config);
+  const ingest = roles.has('analytics')
+    ? startWriter(scope, { ...context, ...parts, analytics, log: parts.log, announces, lease: leaseOf('analytics') })
+    : null;
+  const projections = [...(route ? [route] : []), ...(dispatching?.statuses ?? [])];
+  return { projections, dispatching, ingest: announces ? null : ingest };
+}
+
+function startSenders(parts: Parts): Promise<readonly Started<void>[]> {
+  const { broker } = parts;
+  return broker === null ? Promise.resolve([]) : startWorkers({ ...parts, broker, drainMs: DRAIN_MS });
 }
 
 function closing(opened: Started<unknown>): (error: unknown) => Promise<never> {
@@ -144,76 +205,5 @@ function commandContext(
     reportFault: (err, requestId) => {
       logger.error({ err, requestId }, 'an item of a bulk request failed');
     },
-  };
-}
-
-interface Parts {
-  readonly config: Config;
-  readonly logger: Log;
-  readonly log: EventLog;
-  readonly states: StateStore;
-  readonly broker: Broker;
-  readonly context: CommandContext;
-  readonly providers: Providers;
-  readonly receipts: Receipts;
-}
-
-type Projections = readonly (() => ProjectionStatus)[];
-
-async function startProjections(scope: Scope, parts: Parts): Promise<Projections> {
-  const { logger, log, states, broker, context, receipts } = parts;
-  const { now, ids, channels } = context;
-  // Named anew whenever its shape changes: what an older version kept is not read, but folded again from the log.
-  const route = scope.use(startRoute({ log, state: states.open('route-2'), logger, ids, now, channels }));
-  const dispatch = scope.use(await startDispatch({ log, state: states.open('dispatch-2'), broker, logger, now }));
-  const parked = scope.use(startReceipts({ log, state: states.open('receipts'), logger, now, receipts }));
-  return [route, dispatch, parked];
-}
-
-function sayUncounted(error: unknown): never {
-  if (error instanceof BrokerUnavailable) throw new DomainError('UNAVAILABLE', 'the queues cannot be counted now');
-  throw error;
-}
-
-interface Edge extends Parts, ReadModels {
-  readonly projections: Projections;
-  readonly freeBytes: () => number;
-  readonly bootstrapKey: string;
-}
-
-function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
-  const { config, logger, states, broker, context, bootstrapKey } = edge;
-  const { outbox } = edge.providers;
-  const figures = { state: states.open('dispatch-2'), broker, now: context.now };
-  return {
-    host: config.host,
-    port: config.port,
-    publicUrl: config.publicUrl,
-    development: config.development,
-    commands: createCommands(context),
-    queries: createQueries(context, bootstrapKey),
-    queues: () =>
-      Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures(figures, name)) }))).catch(sayUncounted),
-    head: async (tenant) =>
-      context.cursors.of(tenant, {
-        position: await context.log.head(),
-        index: 0,
-        at: context.now(),
-        notificationId: null,
-      }),
-    ready: openReadiness(edge),
-    funnels: edge.funnels,
-    funnelUpdates: edge.funnelUpdates,
-    deliveryUpdates: edge.deliveryUpdates,
-    sandbox: outbox && {
-      messages: outbox.list,
-      revision: outbox.revision,
-      page: renderSandboxPage,
-      policy: sandboxPagePolicy,
-    },
-    receipts: { receive: receiveReceipt(edge.providers, context.keys, edge.receipts) },
-    log: logger,
-    newId: systemIds.random,
-    timings: { drainMs: DRAIN_MS },
   };
 }

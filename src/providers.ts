@@ -12,11 +12,12 @@ import type { Message, Sender } from './senders/outcome.ts';
 import { openFcmSender, type FcmSenderOptions } from './senders/push-fcm.ts';
 import type { TwilioAccount } from './senders/sms-twilio-receipt.ts';
 import { openTwilioSender, type TwilioSenderOptions } from './senders/sms-twilio.ts';
+import { channelsOf } from './roles.ts';
 import type { StateStore } from './ports/state/state.ts';
 
 /** Who takes the messages of each channel: the provider that is configured, or the sandbox. */
 export interface Providers {
-  /** One for each channel that is not switched off. */
+  /** One for each channel that this process sends on and that is not switched off. */
   readonly senders: readonly Sender[];
   /** Whose signature the receipts of text messages carry; null when there are none. */
   readonly twilio: TwilioAccount | null;
@@ -46,15 +47,18 @@ export async function openProviders(scope: Scope, options: ProviderOptions): Pro
   const states = needed ? await options.openSandboxStates() : null;
   const outbox = states && openOutbox(states.open('outbox'));
   const sandbox: Sandbox | null = states && outbox && { states, outbox };
-  const email = await emailOptions(scope, options, sandbox);
-  const sms = await smsOptions(scope, options, sandbox);
-  const push = await pushOptions(scope, options, sandbox);
+  const channels = channelsOf(config.roles);
+  const email = channels.includes('EMAIL') ? await emailOptions(scope, options, sandbox) : null;
+  const sms = channels.includes('SMS') ? await smsOptions(scope, options, sandbox) : null;
+  const push = channels.includes('PUSH') ? await pushOptions(scope, options, sandbox) : null;
   const senders = [
     push && scope.use(openFcmSender(push)),
     sms && scope.use(openTwilioSender(sms)),
     email && scope.use(openSmtpSender(email)),
   ];
-  return { senders: senders.filter((sender) => sender !== null), twilio: sms, outbox };
+  // Whoever receives receipts need not be who sends.
+  const twilio = config.sms.kind === 'twilio' ? config.sms : sms;
+  return { senders: senders.filter((sender) => sender !== null), twilio, outbox };
 }
 
 /** Channels that messages can be sent on. */

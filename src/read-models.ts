@@ -6,11 +6,13 @@ import type { Analytics } from './ports/analytics/analytics.ts';
 import { AnalyticsError } from './ports/analytics/analytics.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import type { Ingest } from './projections/analytics.ts';
+import { followIngest } from './projections/analytics-follower.ts';
 import { startAnalytics } from './projections/analytics.ts';
 import type { Funnels, FunnelUpdates } from './projections/funnel-figures.ts';
 import { createFunnels } from './projections/funnel.ts';
 import { openFunnelUpdates } from './projections/funnel-refresh.ts';
 import type { DeliveryUpdates } from './projections/live-updates.ts';
+import type { Lease } from './projections/lease.ts';
 import { startLive } from './projections/live.ts';
 
 export interface ReadModelOptions {
@@ -24,6 +26,12 @@ export interface ReadModelOptions {
   readonly logger: Log;
 }
 
+export interface WriterOptions extends Pick<ReadModelOptions, 'log' | 'analytics' | 'ids' | 'now' | 'logger'> {
+  readonly lease: Lease;
+  /** Whether other processes read what this one writes. */
+  readonly announces: boolean;
+}
+
 /** What analysts and dashboards are answered from. */
 export interface ReadModels {
   readonly funnels: Funnels;
@@ -31,11 +39,23 @@ export interface ReadModels {
   readonly deliveryUpdates: DeliveryUpdates;
 }
 
-/** Starts the writer of ClickHouse and everything that reads it; none of it stands between a request and its delivery. */
-export async function startReadModels(scope: Scope, options: ReadModelOptions): Promise<ReadModels> {
-  const { config, log, cursors, ids, now, logger } = options;
+/** Starts the writer of ClickHouse; nothing of it stands between a request and its delivery. */
+export function startWriter(scope: Scope, { analytics, ...options }: WriterOptions): Ingest {
+  return analytics === null ? NEVER : scope.use(startAnalytics({ ...options, analytics }));
+}
+
+/**
+ * Starts everything that reads ClickHouse.
+ * @param written How far the writer in this process is; null: another process writes, or may.
+ */
+export async function startReadModels(
+  scope: Scope,
+  options: ReadModelOptions,
+  written: Ingest | null,
+): Promise<ReadModels> {
+  const { config, log, cursors, now, logger } = options;
   const analytics = options.analytics ?? ABSENT;
-  const ingest = options.analytics === null ? NEVER : scope.use(startAnalytics({ log, analytics, logger, ids, now }));
+  const ingest = written ?? scope.use(await followIngest({ log, analytics, logger }));
   const funnels = createFunnels({ analytics, ingest, cursors, now });
   const funnelUpdates = scope.use(openFunnelUpdates({ funnels, ingest, now, logger }));
   const { resumeWindowMs } = config;

@@ -1,5 +1,4 @@
-import type { ReceiptOutcome, ReceiptRequest } from './api/options.ts';
-import type { Api } from './api/server.ts';
+import type { Api, ReceiptOutcome, ReceiptRequest } from './api/options.ts';
 import type { Keys } from './commands/context.ts';
 import type { Receipts } from './commands/receipts.ts';
 import type { Config } from './config.ts';

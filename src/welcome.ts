@@ -3,9 +3,11 @@ import type { Running } from './app.ts';
 import type { Config } from './config.ts';
 import type { Channel } from './events/event.ts';
 import { CHANNELS } from './events/event.ts';
+import { channelsOf, isSplit, usesAnalytics, usesBroker } from './roles.ts';
 
 /** What a person reads who just started it: where it is, how to get in, and one command that sends something. */
 export function welcome(config: Config, running: Running): string {
+  if (isSplit(config.roles)) return partOfMany(config, running);
   const { url, listening, appKey, appSecret } = running;
   const credentials = appSecret === null ? '"$BOOTSTRAP_APP_KEY:$BOOTSTRAP_APP_SECRET"' : `'${appKey}:${appSecret}'`;
   const outbox = `${listening}/sandbox${appSecret === null ? '' : `#${appKey}:${appSecret}`}`;
@@ -25,6 +27,25 @@ export function welcome(config: Config, running: Running): string {
     '',
     ...(isAllSandbox(running) ? firstSteps(listening, credentials) : []),
     ...closing(config, running),
+    '',
+    '',
+  ].join('\n');
+}
+
+/** For people who look after it: its clients read nothing here. */
+function partOfMany(config: Config, running: Running): string {
+  const { url, listening } = running;
+  const channels = CHANNELS.filter((channel) => channelsOf(config.roles).includes(channel));
+  return [
+    '',
+    `Heliograph listens on ${listening}`,
+    ...(url === listening || !config.roles.has('api') ? [] : [`and is reached at ${url}`]),
+    '',
+    `  Roles     ${[...config.roles].join(', ')}`,
+    ...(config.roles.has('api') ? [`  GraphQL   ${listening}/graphql`] : []),
+    `  Data      ${config.dataDir}`,
+    `  Uses      ${adaptersLine(config)}`,
+    ...channels.map((channel) => destinationLine(config, running, channel)),
     '',
     '',
   ].join('\n');
@@ -53,12 +74,17 @@ export function adaptersLine({
   eventLog,
   broker,
   analytics,
-}: Pick<Config, 'eventLog' | 'broker' | 'analytics'>): string {
+  roles,
+}: Pick<Config, 'eventLog' | 'broker' | 'analytics' | 'roles'>): string {
   const log = eventLog.kind === 'lmdb' ? 'embedded' : `EventStoreDB at ${eventLog.hosts.map(placeOf).join(', ')}`;
   const queues = broker.kind === 'memory' ? 'embedded' : `RabbitMQ at ${placeOfRabbit(broker.url)}`;
   const isEmbedded = analytics.kind === 'chdb';
   const figures = isEmbedded ? 'embedded ClickHouse' : `ClickHouse at ${analytics.url.replace(/^https?:\/\//, '')}`;
-  return `event log: ${log} · queues: ${queues} · figures: ${figures}`;
+  return [
+    `event log: ${log}`,
+    ...(usesBroker(roles) ? [`queues: ${queues}`] : []),
+    ...(usesAnalytics(roles) ? [`figures: ${figures}`] : []),
+  ].join(' · ');
 }
 
 function placeOf({ address, port }: { readonly address: string; readonly port: number }): string {

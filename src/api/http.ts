@@ -1,33 +1,42 @@
 import { maxHeaderSize } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { fastify } from 'fastify';
 import { DomainError } from '../errors.ts';
 import { MAX_BODY } from './big-bodies.ts';
 import type { Drain } from './drain.ts';
 import { refuseSocket, sendError, setCommonHeaders } from './http-refusals.ts';
-import type { ApiOptions, ApiTimings } from './options.ts';
+import type { Api, ApiOptions, ApiTimings } from './options.ts';
 import { isReceiptPath, RECEIPT_METHODS } from './receipts.ts';
 
 /** What each path without parameters answers to. */
 const METHODS: Readonly<Record<string, string>> = {
   '/graphql': 'GET, POST',
-  '/healthz': 'GET',
-  '/readyz': 'GET',
   '/sandbox': 'GET',
   '/sandbox/outbox': 'GET',
 };
 
+/** What those who look after a process ask it; nothing of it needs credentials, and nothing tells of people. */
+const HEALTH: Readonly<Record<string, string>> = { '/healthz': 'GET', '/readyz': 'GET' };
+
 /** What a path answers to; undefined where there is nothing. */
 type Methods = (path: string) => string | undefined;
 
-function methodsOf({ receipts }: ApiOptions): Methods {
-  return (path) => (receipts && isReceiptPath(path) ? RECEIPT_METHODS : METHODS[path]);
+export function methodsOf({ receipts }: Pick<ApiOptions, 'receipts'>): Methods {
+  return (path) => (receipts && isReceiptPath(path) ? RECEIPT_METHODS : (METHODS[path] ?? HEALTH[path]));
+}
+
+/** Of a process that answers no clients. */
+export const methodsOfHealth: Methods = (path) => HEALTH[path];
+
+export interface HttpOptions extends Pick<ApiOptions, 'development' | 'log' | 'newId'> {
+  readonly methods: Methods;
 }
 
 /** An HTTP server without routes, on which every answer, whatever went wrong, is JSON in GraphQL's form. */
-export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drain): FastifyInstance {
+export function createHttp(options: HttpOptions, timings: ApiTimings, drain: Drain): FastifyInstance {
   const { headersMs, requestMs, keepAliveMs } = timings;
-  const methods = methodsOf(options);
+  const { methods } = options;
   const app = fastify({
     logger: false,
     bodyLimit: MAX_BODY,
@@ -70,4 +79,28 @@ function nothingHere(path: string, method: string, reply: FastifyReply, allowed:
   if (allowed === undefined) return new DomainError('NOT_FOUND', 'there is nothing at this path');
   reply.header('allow', allowed);
   return new DomainError('METHOD_NOT_ALLOWED', `${path} answers to ${allowed}, not to ${method}`);
+}
+
+/** Lets requests under way end. */
+export async function letFinish(drain: Drain, drainMs: number): Promise<void> {
+  drain.begin();
+  await drain.idle(drainMs);
+  // What ended last has still to be written.
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+export async function close(app: FastifyInstance): Promise<void> {
+  const closed = app.close();
+  app.server.closeAllConnections();
+  await closed;
+}
+
+export function describe(
+  bound: AddressInfo | string | null,
+  { host, publicUrl }: Pick<ApiOptions, 'host' | 'publicUrl'>,
+): Api {
+  if (bound === null || typeof bound === 'string') throw new Error('the server listens on no port');
+  const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  const listening = `http://${reachable}:${String(bound.port)}`;
+  return { url: publicUrl ?? listening, listening };
 }

@@ -2,6 +2,13 @@ import type { Commands, Queries } from '../commands/commands.ts';
 import type { Funnels, FunnelUpdates } from '../projections/funnel-figures.ts';
 import type { DeliveryUpdates } from '../projections/live-updates.ts';
 
+export interface Api {
+  /** Where clients reach it: PUBLIC_URL, or else where it listens. */
+  readonly url: string;
+  /** `http://host:port` as this machine reaches it, whatever stands in front of it for others. */
+  readonly listening: string;
+}
+
 export interface ApiOptions {
   readonly host: string;
   /** 0 = any free one. */

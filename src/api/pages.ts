@@ -4,17 +4,11 @@ import { DEFAULT_TENANT } from '../commands/clients.ts';
 import type { Caller } from '../commands/commands.ts';
 import { DomainError } from '../errors.ts';
 import { authenticate } from './authenticate.ts';
-import type { Drain } from './drain.ts';
 import type { ApiOptions, SandboxView } from './options.ts';
 import { requireScope } from './scopes.ts';
 
-/** For operators and people: health, and the sandbox's outbox. */
-export function addPages(app: FastifyInstance, options: ApiOptions, drain: Drain): void {
-  app.get('/healthz', () => ({ status: 'ok' }));
-  app.get('/readyz', async (_request, reply) => {
-    const { ready, reasons } = drain.begun() ? { ready: false, reasons: ['stopping'] } : await options.ready();
-    return ready ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reasons });
-  });
+/** For people: the sandbox's outbox. */
+export function addPages(app: FastifyInstance, options: ApiOptions): void {
   app.get('/sandbox', (_request, reply) => sendHtml(reply, sandboxOf(options).page, sandboxOf(options).policy));
   app.get<{ Querystring: { address?: string | string[] } }>('/sandbox/outbox', async (request, reply) => {
     const { messages, revision } = sandboxOf(options);

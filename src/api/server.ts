@@ -1,4 +1,3 @@
-import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Scope, Started } from '../lifecycle.ts';
 import { start } from '../lifecycle.ts';
@@ -7,20 +6,14 @@ import type { Drain } from './drain.ts';
 import { openDrain } from './drain.ts';
 import { isForPeople, sendGraphiql } from './graphiql.ts';
 import { openGraphqlHttp } from './graphql-http.ts';
-import { createHttp } from './http.ts';
-import type { ApiOptions, ApiTimings } from './options.ts';
+import { addHealth } from './health.ts';
+import { close, createHttp, describe, letFinish, methodsOf } from './http.ts';
+import type { Api, ApiOptions, ApiTimings } from './options.ts';
 import { DEFAULT_TIMINGS } from './options.ts';
 import { addPages } from './pages.ts';
 import { addReceipts } from './receipts.ts';
 import { createSchema } from './schema.ts';
 import { openSockets } from './sockets.ts';
-
-export interface Api {
-  /** Where clients reach it: PUBLIC_URL, or else where it listens. */
-  readonly url: string;
-  /** `http://host:port` as this machine reaches it, whatever stands in front of it for others. */
-  readonly listening: string;
-}
 
 /**
  * Opens the edge: GraphQL over HTTP and WebSocket, receipts, health and the sandbox's pages, on one port.
@@ -32,7 +25,7 @@ export function openApi(options: ApiOptions): Promise<Started<Api>> {
   return start(async (scope) => {
     const timings = { ...DEFAULT_TIMINGS, ...options.timings };
     const drain = openDrain();
-    const app = createHttp(options, timings, drain);
+    const app = createHttp({ ...options, methods: methodsOf(options) }, timings, drain);
     scope.use({ value: undefined, stop: () => close(app) });
     await addRoutes(app, options, { scope, drain, timings });
     scope.use({ value: undefined, stop: () => letFinish(drain, timings.drainMs) });
@@ -50,7 +43,8 @@ interface Running {
 async function addRoutes(app: FastifyInstance, options: ApiOptions, { scope, drain, timings }: Running): Promise<void> {
   const schema = createSchema();
   const graphql = scope.use(await openGraphqlHttp(options, schema));
-  addPages(app, options, drain);
+  addHealth(app, options, drain);
+  addPages(app, options);
   await addReceipts(app, options, () => describe(app.server.address(), options).url);
   app.route({
     method: ['GET', 'POST'],
@@ -60,24 +54,4 @@ async function addRoutes(app: FastifyInstance, options: ApiOptions, { scope, dra
       options.development && isForPeople(request) ? sendGraphiql(reply) : graphql(request, reply),
   });
   scope.use(openSockets(app.server, { options, timings, drain, schema }));
-}
-
-async function letFinish(drain: Drain, drainMs: number): Promise<void> {
-  drain.begin();
-  await drain.idle(drainMs);
-  // What ended last has still to be written.
-  await new Promise((resolve) => setImmediate(resolve));
-}
-
-async function close(app: FastifyInstance): Promise<void> {
-  const closed = app.close();
-  app.server.closeAllConnections();
-  await closed;
-}
-
-function describe(bound: AddressInfo | string | null, { host, publicUrl }: ApiOptions): Api {
-  if (bound === null || typeof bound === 'string') throw new Error('the server listens on no port');
-  const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
-  const listening = `http://${reachable}:${String(bound.port)}`;
-  return { url: publicUrl ?? listening, listening };
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { AnalyticsError, type Analytics, type InsertBatch } from '../../src/ports/analytics/analytics.ts';
 import type { EventBatch, EventLog, RecordedEvent } from '../../src/ports/event-log/event-log.ts';
 import { END_OF_TIME } from '../../src/projections/analytics-rows.ts';
+import type { Tenants } from '../../src/projections/analytics.ts';
 import { appendStories, appendStory, storyOf } from '../app/analytics-stories.ts';
 import { storedTables, toldTables } from '../app/analytics-tables.ts';
 import { runOn } from '../support/analytics.ts';
@@ -380,7 +381,7 @@ describe('the watermark', () => {
 describe('listeners', () => {
   it('are told after each batch whose updates it holds, until they have had enough', async () => {
     await withStage(async (stage) => {
-      const told: ReadonlySet<string>[] = [];
+      const told: Tenants[] = [];
       const ingest = run(stage);
       await untilCaughtUp(stage, ingest);
       ingest.onCommitted(() => {

@@ -1,22 +1,8 @@
+import type { Lease } from './lease.ts';
 import { linkedTo, type Linked } from './signals.ts';
-import { START, type Position } from '../ports/event-log/event-log.ts';
 
-/** Whether this process may act for a role of which only one acts at a time. */
-export interface Lease {
-  readonly name: string;
-  /**
-   * Position of the record that gave this process the lease: whoever acts has folded everything up to there. Null while it is
-   * not held, or no longer certain. To be asked before every act.
-   */
-  readonly heldSince: () => Position | null;
-  /** Told whenever it is gained or lost. Answers how to stop listening. */
-  readonly onChange: (listener: () => void) => () => void;
-}
-
+/** Tells whoever folds that it has folded all that was recorded before this process took the lease. */
 export const LEASE_TAKEN = 'LeaseTaken';
-
-/** Nobody else can have it. */
-export const ALWAYS_HELD: Lease = { name: 'none', heldSince: () => START, onChange: () => () => undefined };
 
 /** Resolves when it is held, or when `signal` aborts. */
 export function untilHeld(lease: Lease, signal: AbortSignal): Promise<void> {
