@@ -52,6 +52,8 @@ export const streamOf = {
   device: (tenant: string, deviceId: string): string => `device-${derivedId('device', tenant, deviceId)}`,
   /** Bookkeeping of the one who writes ClickHouse. */
   ingest: 'ingest-analytics',
+  /** Which process acts for the role of that name. */
+  lease: (name: string): string => `lease-${name}`,
   /** Who may have the device with that push token. */
   token: (tenant: string, token: string): string => `token-${derivedId('token', tenant, token)}`,
 } as const;
