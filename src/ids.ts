@@ -54,6 +54,8 @@ export const streamOf = {
   ingest: 'ingest-analytics',
   /** What whoever feeds the queues has counted. */
   queues: 'ingest-queues',
+  /** Which process acts for the role of that name. */
+  lease: (name: string): string => `lease-${name}`,
   /** Who may have the device with that push token. */
   token: (tenant: string, token: string): string => `token-${derivedId('token', tenant, token)}`,
 } as const;

@@ -2,13 +2,14 @@ import type { ClientEvent } from './clients.ts';
 import type { Metadata } from './event.ts';
 import { SCHEMA_VERSION } from './event.ts';
 import type { IngestEvent } from './ingest.ts';
+import type { LeaseEvent } from './leases.ts';
 import type { NotificationEvent } from './notifications.ts';
 import type { ReceiptEvent } from './receipts.ts';
 import type { TemplateEvent } from './templates.ts';
 import type { HolderEvent, UserEvent } from './users.ts';
 
 export type HeliographEvent =
-  NotificationEvent | UserEvent | HolderEvent | TemplateEvent | ClientEvent | ReceiptEvent | IngestEvent;
+  NotificationEvent | UserEvent | HolderEvent | TemplateEvent | ClientEvent | ReceiptEvent | IngestEvent | LeaseEvent;
 
 /** Lifts `data` of one type from the schema version it is listed under to the next one. */
 export type Upcasters = Readonly<Record<string, Readonly<Record<number, (data: unknown) => unknown>>>>;

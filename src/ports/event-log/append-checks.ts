@@ -28,6 +28,16 @@ export function checkName(what: string, name: string): void {
   if (!valid) throw new RangeError(`${what} '${name}' is empty, too long, or holds NUL or half a character`);
 }
 
+/** What was said of notifications and users is never forgotten. */
+const BOOKKEEPING = /^(lease|ingest)-/;
+
+/** Throws RangeError on a misuse of `keepNewest`. */
+export function checkKeep(stream: string, count: number): void {
+  checkName('stream', stream);
+  if (!BOOKKEEPING.test(stream)) throw new RangeError(`stream '${stream}' is not bookkeeping: all of it is kept`);
+  if (!Number.isSafeInteger(count) || count < 1) throw new RangeError(`${String(count)} is not a number of events`);
+}
+
 /** An event, and what it says as JSON. */
 export interface Encoded {
   readonly event: NewEvent;

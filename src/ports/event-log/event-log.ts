@@ -82,6 +82,17 @@ export interface EventLog {
   last(stream: string): Promise<RecordedEvent | null>;
 
   /**
+   * From now on the log may forget all but the newest `count` (at least 1) events of this stream, which is bookkeeping: its name
+   * begins with `lease-` or `ingest-`. Versions go on as before: `last` and appends at an expected version mind nothing, `read`
+   * begins with what is left, and a retry of an append whose events are forgotten is a conflict. What was said before of how many
+   * to keep stays in force. A log may keep everything all the same (the embedded one does: nothing is ever removed from it).
+   * Rejects when that could not be said; nothing is lost then, and it may be tried again.
+   *
+   * @throws RangeError for another stream, or another count.
+   */
+  keepNewest(stream: string, count: number): Promise<void>;
+
+  /**
    * Everything after `after` (exclusive) that matches `filter`, first what is there, then live, in log order, at least once.
    * A slow reader slows nobody else and costs no memory: it is fed from the log, not from a buffer.
    * The first batch always comes, even empty, so that a reader learns when it has reached the end.

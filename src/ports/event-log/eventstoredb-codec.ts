@@ -219,12 +219,27 @@ export function decodeEvent(event: WireEvent): RecordedEvent | null {
       data: fromJson(event.getData_asU8()),
       metadata,
       stream: streamOf(event),
-      version: Number(event.getStreamRevision()) + 1,
+      version: versionOf(event),
       position,
     };
   } catch {
     return null;
   }
+}
+
+/** What an event says, whoever wrote it; nothing when that is no JSON object. */
+export function objectIn(event: WireEvent): object {
+  try {
+    const value = fromJson(event.getData_asU8());
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/** Of the stream with this event. */
+export function versionOf(event: WireEvent): number {
+  return Number(event.getStreamRevision()) + 1;
 }
 
 /** Nobody else's metadata has these. */

@@ -4,7 +4,7 @@ import type messages from '@eventstore/db-client/generated/streams_pb.js';
 
 import type { EventStoreDBServer } from '../../config.ts';
 import { start, type Started } from '../../lifecycle.ts';
-import { checkAppend, checkName, checkVersion, encodeBodies } from './append-checks.ts';
+import { checkAppend, checkKeep, checkName, checkVersion, encodeBodies } from './append-checks.ts';
 import {
   LogClosed,
   START,
@@ -23,11 +23,13 @@ import {
   eventIn,
   idOf,
   isWhole,
+  objectIn,
   OWN_STREAM,
   positionOf,
   readForward,
   readHead,
   readLast,
+  versionOf,
   type WireEvent,
 } from './eventstoredb-codec.ts';
 import {
@@ -174,6 +176,11 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
       const [newest] = await reading(readLast(stream));
       return newest ? ofOurs(newest) : null;
     },
+    keepNewest: (stream, count) =>
+      whileOpen(async () => {
+        checkKeep(stream, count);
+        await keepNewest(access, stream, count);
+      }),
     subscribe: (after, filter, signal) => subscribe(feed, after, filter, signal),
     head: () => whileOpen(head),
     close: () => (closing ??= close()),
@@ -193,6 +200,36 @@ async function append(access: Access, wanted: Append, events: readonly NewEvent[
   if (answer.kind === 'conflict') throw new WrongExpectedVersion(stream, expectedVersion, answer.actual);
   throw new EventStoreDBError('EventStoreDB took an append, but does not show it', true);
 }
+
+/**
+ * Says it in the stream's metadata, which are a stream themselves. At the version that was read, so that nothing is lost that others
+ * say there. What is there already stays, whoever said it: a restart adds nothing to the log.
+ */
+async function keepNewest(access: Access, stream: string, count: number): Promise<void> {
+  const metastream = `${METASTREAM_PREFIX}${stream}`;
+  for (let tries = 1; ; tries++) {
+    const [newest] = await readEvents(access, readLast(metastream));
+    const known = newest ? objectIn(newest) : {};
+    if (MAX_COUNT in known) return;
+    const event = {
+      id: randomUUID(),
+      type: METADATA_TYPE,
+      data: { ...known, [MAX_COUNT]: count },
+      metadata: OWN_METADATA,
+    };
+    const expectedVersion = newest ? versionOf(newest) : 0;
+    const wanted = { stream: metastream, events: encodeBodies([event]).map(encodeProposed), expectedVersion };
+    const answer = await persistently(access.limits, (deadline) => access.appender.attempt(wanted, deadline));
+    if (answer.kind === 'appended') return;
+    if (tries === KEEP_TRIES) throw new WrongExpectedVersion(metastream, expectedVersion, answer.actual);
+  }
+}
+
+/** Others who say something of the same stream at the same time are few. */
+const KEEP_TRIES = 3;
+const METASTREAM_PREFIX = '$$';
+const METADATA_TYPE = '$metadata';
+const MAX_COUNT = '$maxCount';
 
 /** Where the last of these events lies when the stream holds these very events at these very versions. */
 async function positionOfRetry(access: Access, wanted: Append, events: readonly NewEvent[]): Promise<Position | null> {

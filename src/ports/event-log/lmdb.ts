@@ -1,5 +1,5 @@
 import type { Started } from '../../lifecycle.ts';
-import { checkAppend, checkName, checkVersion, encodeBodies } from './append-checks.ts';
+import { checkAppend, checkKeep, checkName, checkVersion, encodeBodies } from './append-checks.ts';
 import { LogClosed, type EventLog } from './event-log.ts';
 import { openAppender } from './lmdb-append.ts';
 import { decodeEvent, encodeEvent, toPosition } from './lmdb-codec.ts';
@@ -61,6 +61,10 @@ function createLog(tables: LogTables): EventLog {
         checkName('stream', stream);
         const [newest] = tables.readStream(stream, Math.max(tables.version(stream) - 1, 0));
         return newest ? decodeEvent(newest.record, newest.sequence) : null;
+      }),
+    keepNewest: (stream, count) =>
+      whileOpen(() => {
+        checkKeep(stream, count);
       }),
     subscribe: (after, filter, signal) => subscribe(feed, after, filter, signal),
     head: () => whileOpen(() => toPosition(appender.head())),

@@ -47,6 +47,7 @@ export function openSupervisedLog(log: EventLog, options: Supervision): EventLog
       appendUntilKnown(stream, options, () => log.append(stream, events, expectedVersion)),
     read: (stream, after) => log.read(stream, after),
     last: (stream) => log.last(stream),
+    keepNewest: (stream, count) => log.keepNewest(stream, count),
     subscribe: (after, filter, signal) => log.subscribe(after, filter, signal),
     head: () => log.head(),
     close: () => log.close(),
