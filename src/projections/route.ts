@@ -1,3 +1,4 @@
+import type { Changes } from './changes.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { decideRouting } from './route-decision.ts';
 import { duePending, foldRoute, nextPending, ROUTE_TYPES, userOf, type Pending } from './route-pending.ts';
@@ -11,7 +12,7 @@ import type { Ids } from '../ids.ts';
 import { streamOf } from '../ids.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
-import type { EventLog, NewEvent } from '../ports/event-log/event-log.ts';
+import type { EventLog, NewEvent, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
 import type { State } from '../ports/state/state.ts';
 
@@ -56,10 +57,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       name: 'route',
       filter: { types: ROUTE_TYPES },
       state: options.state,
-      fold: (event, changes) => {
-        const id = foldRoute(event, changes);
-        if (id !== null) settled.push(id);
-      },
+      fold: (event, changes) => void settled.push(...settledBy(event, changes)),
       committed: (live) => {
         for (const id of settled.splice(0)) inFlight.delete(id);
         if (live) wake.now();
@@ -103,6 +101,11 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       await Promise.all(tasks);
     },
   };
+}
+
+function settledBy(event: RecordedEvent, changes: Changes): readonly string[] {
+  const id = foldRoute(event, changes);
+  return id === null ? [] : [id];
 }
 
 /** A log that takes nothing refuses every routing: one line a second tells it. */

@@ -392,7 +392,13 @@ describe('a long log', () => {
       world.clock.advance(1_000);
       const status = world.use(watched.start());
       await eventually(async () => {
-        expect(status()).toEqual({ name: 'receipts', position: await world.log.head(), live: true, mayAct: true, parked: 0 });
+        expect(status()).toEqual({
+          name: 'receipts',
+          position: await world.log.head(),
+          live: true,
+          mayAct: true,
+          parked: 0,
+        });
       });
       await watched.pass(UNTIL_MS);
       expect([watched.lines, watched.tried]).toEqual([[], []]);
