@@ -137,6 +137,7 @@ async function complete(writer: Writer, plan: AnalyticsBatchPlanned): Promise<bo
 
 /** Goes on until something fails, the store is gone, or it is to stop. */
 export async function follow(writer: Writer, writing: Writing): Promise<never> {
+  keepFewPlans(writer);
   const watch = watchStore(writer.analytics, writing.store, writer.limits);
   const { signal, release } = linkedTo(writer.stopping, watch.lost);
   try {
@@ -148,6 +149,16 @@ export async function follow(writer: Writer, writing: Writing): Promise<never> {
     release();
     watch.stop();
   }
+}
+
+/** Only the newest plan is ever looked at; the others are for people who look back. */
+const KEPT_PLANS = 100;
+
+/** Waits for nothing: a stream that keeps growing does no harm. */
+function keepFewPlans({ log, logger, stopping }: Writer): void {
+  unlessStopped(stopping, log.keepNewest(streamOf.ingest, KEPT_PLANS)).catch((err: unknown) => {
+    if (!stopping.aborted) logger.warn({ projection: 'analytics', err }, 'the event log keeps every plan of a batch');
+  });
 }
 
 /** Until the subscription brings nothing for a long while. */

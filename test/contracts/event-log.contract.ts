@@ -53,6 +53,9 @@ export function eventLogContract(open: () => Promise<Started<LogUnderTest>>): vo
   describe('reading a stream', () => {
     reading(given);
   });
+  describe('keeping only the newest', () => {
+    keepingTheNewest(given);
+  });
   describe('subscribing', () => {
     catchingUp(given);
     ordering(given);
@@ -271,6 +274,76 @@ function reading({ log, newStream }: Given): void {
         Array.from({ length: index + 1 }, () => name),
       );
       expect(await log().last(name)).toMatchObject({ stream: name, version: index + 1 });
+    }
+  });
+}
+
+function keepingTheNewest({ log, newStream }: Given): void {
+  it('goes on counting versions as if nothing had been forgotten', async () => {
+    const stream = newStream('lease');
+    await log().keepNewest(stream, 3);
+    for (const version of Array.from({ length: 10 }).keys()) {
+      const answer = await log().append(stream, newEvents(1), version);
+      expect(answer.version).toBe(version + 1);
+      expect(await log().last(stream)).toMatchObject({ version: version + 1, position: answer.position });
+    }
+    await expect(log().append(stream, newEvents(1), 9)).rejects.toMatchObject({ expected: 9, actual: 10 });
+    await expect(log().append(stream, newEvents(1), 0)).rejects.toMatchObject({ expected: 0, actual: 10 });
+    await expect(log().append(stream, newEvents(1), 11)).rejects.toMatchObject({ expected: 11, actual: 10 });
+  });
+
+  it('reads at least the newest ones, each with its own version', async () => {
+    const stream = newStream('ingest');
+    const events = newEvents(10);
+    await log().append(stream, events, 0);
+    await log().keepNewest(stream, 3);
+    const ids = (versions: readonly { readonly version: number }[]) =>
+      versions.map(({ version }) => events[version - 1]?.id);
+    for (const after of [0, 2, 7, 8]) {
+      const read = await log().read(stream, after);
+      expect(read.length).toBeGreaterThanOrEqual(Math.min(3, 10 - after));
+      expect(read.every(({ version }) => version > after)).toBe(true);
+      expect(read.map(({ id }) => id)).toEqual(ids(read));
+      expect(read.at(-1)?.version).toBe(10);
+    }
+    expect(await log().read(stream, 10)).toEqual([]);
+    expect(await log().last(stream)).toMatchObject({ id: events[9]?.id, version: 10 });
+  });
+
+  it('takes a retry of a kept append for what it is, and lets one of several at one version win', async () => {
+    const stream = newStream('lease');
+    await log().append(stream, newEvents(5), 0);
+    await log().keepNewest(stream, 2);
+    const events = newEvents(1);
+    const first = await log().append(stream, events, 5);
+    expect(await log().append(stream, events, 5)).toEqual(first);
+    const rivals = await Promise.allSettled(Array.from({ length: 5 }, () => log().append(stream, newEvents(1), 6)));
+    expect(rivals.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await log().last(stream)).toMatchObject({ version: 7 });
+  });
+
+  it('may be told again and by several at the same time, and tells no subscriber', async () => {
+    const stream = newStream('lease');
+    const { position } = await log().append(stream, newEvents(1), 0);
+    await Promise.all(Array.from({ length: 3 }, () => log().keepNewest(stream, 2)));
+    await log().keepNewest(stream, 2);
+    const following = follow(log(), position, {});
+    const { position: end } = await log().append(stream, newEvents(1), 1);
+    const delivered = await eventually(() => {
+      const events = following.batches.flatMap((batch) => batch.events);
+      expect(events.at(-1)?.position).toBe(end);
+      return events;
+    });
+    await following.stop();
+    expect(delivered.map((event) => event.stream)).toEqual([stream]);
+  });
+
+  it('is refused for streams that are no bookkeeping, and for less than one event', async () => {
+    for (const stream of [newStream('notification'), newStream('user'), 'leases', '$lease-a', '']) {
+      await expect(log().keepNewest(stream, 10)).rejects.toBeInstanceOf(RangeError);
+    }
+    for (const count of [0, -1, 0.5, NaN, Infinity]) {
+      await expect(log().keepNewest(newStream('lease'), count)).rejects.toBeInstanceOf(RangeError);
     }
   });
 }

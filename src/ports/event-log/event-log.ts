@@ -84,7 +84,7 @@ export interface EventLog {
   /**
    * From now on the log may forget all but the newest `count` (at least 1) events of this stream, which is bookkeeping: its name
    * begins with `lease-` or `ingest-`. Versions go on as before: `last` and appends at an expected version mind nothing, `read`
-   * begins with what is left, and a retry of an append whose events are forgotten is a conflict. What was said before of how many
+   * begins with what is left, and a retry of an append whose events are forgotten may be a conflict. What was said before of how many
    * to keep stays in force. A log may keep everything all the same (the embedded one does: nothing is ever removed from it).
    * Rejects when that could not be said; nothing is lost then, and it may be tried again.
    *
