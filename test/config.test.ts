@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from '../src/config.ts';
 import type { Environment } from '../src/environment.ts';
+import { ALL_ROLES } from '../src/roles.ts';
 import { adaptersLine } from '../src/welcome.ts';
 import { withTempDir } from './support/temp-dir.ts';
 
@@ -55,6 +56,7 @@ function account(changes: Readonly<Record<string, unknown>> = {}): Environment {
 describe('an empty environment', () => {
   it('gives the embedded mode', () => {
     expect(readConfig({})).toEqual({
+      roles: ALL_ROLES,
       host: '127.0.0.1',
       port: 4000,
       publicUrl: null,
@@ -96,6 +98,63 @@ describe('an empty environment', () => {
     const push = ['GOOGLE_APPLICATION_CREDENTIALS', 'FIREBASE_SERVICE_ACCOUNT', 'PUSH_CONCURRENCY'];
     const all = [...names, ...more, ...analytics, ...email, ...sms, ...push];
     expect(readConfig(Object.fromEntries(all.map((name) => [name, ''])))).toEqual(readConfig({}));
+  });
+});
+
+describe('split roles', () => {
+  const SHARED = {
+    ROLES: 'route',
+    EVENT_LOG_URL: 'esdb://log.example.org:2113?tls=false',
+    SECRET_KEY: 'k'.repeat(32),
+    SMTP_URL: 'smtp://mail.example.org',
+    SMTP_FROM,
+  };
+  const BROKER_URL = 'amqp://rabbit.example.org';
+  const ANALYTICS_URL = 'http://clickhouse.example.org';
+  const BOOTSTRAP = { BOOTSTRAP_APP_KEY: 'first', BOOTSTRAP_APP_SECRET: 'secret' };
+
+  it('are taken in any order, and each process needs only what it uses', () => {
+    expect(readConfig(SHARED).roles).toEqual(new Set(['route']));
+    expect([...readConfig({ ...SHARED, ROLES: 'sender:email, dispatch', BROKER_URL }).roles]).toEqual([
+      'dispatch',
+      'sender:email',
+    ]);
+    expect(readConfig({ ...SHARED, ROLES: 'analytics', ANALYTICS_URL }).roles).toEqual(new Set(['analytics']));
+    expect(readConfig({ ...SHARED, ...BOOTSTRAP, ROLES: 'api', ANALYTICS_URL }).roles).toEqual(new Set(['api']));
+    expect(readConfig({ ROLES: 'api,route,dispatch,analytics,sender:email,sender:sms,sender:push' }).roles).toEqual(
+      ALL_ROLES,
+    );
+  });
+
+  it('have no sandbox: a channel without credentials is off', () => {
+    const { email, sms, push } = readConfig(SHARED);
+    expect([email.kind, sms.kind, push.kind]).toEqual(['smtp', 'off', 'off']);
+  });
+
+  it.each([
+    ['EVENT_LOG_URL', {}, /^EVENT_LOG_URL is embedded, which split ROLES cannot share; allowed is esdb:/],
+    ['SECRET_KEY', {}, /^SECRET_KEY is missing: processes with split ROLES all need the same/],
+    ['BROKER_URL', { ROLES: 'dispatch' }, /^BROKER_URL is embedded/],
+    ['BROKER_URL', { ROLES: 'sender:email' }, /^BROKER_URL is embedded/],
+    ['ANALYTICS_URL', { ROLES: 'analytics' }, /^ANALYTICS_URL is embedded/],
+    ['ANALYTICS_URL', { ROLES: 'api', ...BOOTSTRAP }, /^ANALYTICS_URL is embedded/],
+    ['BOOTSTRAP_APP_KEY', { ROLES: 'api', ANALYTICS_URL }, /^BOOTSTRAP_APP_KEY and BOOTSTRAP_APP_SECRET are missing/],
+    ['TWILIO_ACCOUNT_SID', { ROLES: 'sender:sms', BROKER_URL }, /^TWILIO_ACCOUNT_SID is missing: ROLES says/],
+    [
+      'FIREBASE_SERVICE_ACCOUNT',
+      { ROLES: 'sender:push', BROKER_URL },
+      /^FIREBASE_SERVICE_ACCOUNT is missing: ROLES says/,
+    ],
+  ])('need %s', (name, more, message) => {
+    const env: Environment = { ...SHARED, ...more };
+    const found = problems(Object.fromEntries(Object.entries(env).filter(([each]) => each !== name)));
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(message);
+  });
+
+  it('need some channel to send on', () => {
+    const { SMTP_URL: _url, SMTP_FROM: _from, ...without } = SHARED;
+    expect(problems(without)).toEqual([expect.stringMatching(/there is no sandbox to send to/)]);
   });
 });
 
@@ -182,6 +241,7 @@ describe('a full environment', () => {
       ROLES: 'all',
     });
     expect(config).toEqual({
+      roles: ALL_ROLES,
       host: '::1',
       port: 0,
       publicUrl: 'https://notify.example.org/h',
@@ -435,7 +495,12 @@ describe('a mistake', () => {
     [{ RETRY_SCHEDULE: '1s,' }, /^RETRY_SCHEDULE has the entry ""/],
     [{ RETRY_SCHEDULE: Array.from({ length: 21 }, () => '1s').join() }, /^RETRY_SCHEDULE has 21 entries/],
     [{ LOG_LEVEL: 'loud' }, /^LOG_LEVEL is "loud"; allowed are trace, debug, info, warn, error, fatal, silent/],
-    [{ ROLES: 'api,route' }, /^ROLES is "api,route"; split roles are not built yet, so allowed is all/],
+    [
+      { ROLES: 'api,router' },
+      /^ROLES is "api,router"; allowed are all, or some of api,route,dispatch,analytics,sender:email/,
+    ],
+    [{ ROLES: 'all,api' }, /^ROLES is "all,api"/],
+    [{ ROLES: 'api,' }, /^ROLES is "api,"/],
   ])('in %j is named, and is the only one', (env, message) => {
     const found = problems(env);
     expect(found).toHaveLength(1);
@@ -451,7 +516,7 @@ describe('a mistake', () => {
       TWILIO_FROM: 'Shop',
       ...account({ private_key: '' }),
       LOG_LEVEL: 'x',
-      ROLES: 'api',
+      ROLES: 'everything',
     };
     const found = problems(env).map((problem) => problem.split(' ')[0]);
     const others = ['BROKER_URL', 'LOG_LEVEL', 'PORT', 'ROLES', 'SECRET_KEY', 'SMTP_URL'];
