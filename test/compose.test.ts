@@ -3,8 +3,8 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { addressOfAmqpUrl } from '../src/amqp-url.ts';
 import { ConfigError, readConfig } from '../src/config.ts';
+import { ROLES } from '../src/roles.ts';
 import type { Environment } from '../src/environment.ts';
-import { CHANNELS } from '../src/events/event.ts';
 import { QUERY_LIMITS } from '../src/ports/analytics/clickhouse-settings.ts';
 import {
   bytesOf,
@@ -37,14 +37,6 @@ const PACKAGE = JSON.parse(textOf('package.json')) as {
   readonly version: string;
   readonly engines: { readonly node: string };
 };
-
-const ROLES = [
-  'api',
-  'route',
-  'dispatch',
-  'analytics',
-  ...CHANNELS.map((channel) => `sender:${channel.toLowerCase()}`),
-];
 
 /** What the servers' images listen on as they come. */
 const LISTENS: Readonly<Record<string, readonly number[]>> = {
@@ -226,7 +218,7 @@ describe('docker-compose.yml: Heliograph', () => {
   });
 
   it('asks each process at a path that it answers to, on the port that it listens on', () => {
-    const [, methods = ''] = /const METHODS[^{]*\{([^}]*)\}/.exec(textOf('src/api/http.ts')) ?? [];
+    const [, methods = ''] = /const HEALTH[^{]*\{([^}]*)\}/.exec(textOf('src/api/http.ts')) ?? [];
     for (const name of OURS) {
       const url = urlsIn(SERVICES[name]?.healthcheck?.test ?? [])[0] ?? new URL('none:');
       expect(methods, name).toContain(`'${url.pathname}': 'GET'`);
