@@ -20,6 +20,7 @@ export interface Settings {
   readonly onTheWay: number;
   readonly unloadedPerSecond: number;
   readonly peerConcurrency: number;
+  readonly peerProcesses: number;
   /** Folder for CPU profiles of the service. */
   readonly profile: string | null;
   readonly serviceSettings: Readonly<Record<string, string>>;
@@ -36,6 +37,9 @@ export interface Measured extends LoadResult {
   /** MiB resident at the end of the window, by process. */
   readonly memory: ReadonlyMap<string, number>;
 }
+
+/** Beside whom we are measured. */
+export const PEER = 'BullMQ on Redis';
 
 export interface Load {
   readonly child: ChildProcess;

@@ -3,6 +3,8 @@ import { parseArgs } from 'node:util';
 import type { Settings, Shape } from './cases.ts';
 
 export const CASE_NAMES = [
+  'limits',
+  'peer',
   'embedded-push',
   'embedded-email',
   'rabbit-push',
@@ -28,6 +30,7 @@ const DEFAULTS = {
   'on-the-way': '2000',
   rate: '20',
   'peer-concurrency': '64',
+  'peer-processes': '1',
 } as const;
 
 const HELP = `npm run bench -- [options]
@@ -43,6 +46,7 @@ const HELP = `npm run bench -- [options]
   --on-the-way=${DEFAULTS['on-the-way']}    notifications asked for and not received yet, at most
   --rate=${DEFAULTS.rate}            single requests a second, unloaded
   --peer-concurrency=${DEFAULTS['peer-concurrency']}
+  --peer-processes=${DEFAULTS['peer-processes']}   1, or 2: intake and worker
   --set=NAME=value     a setting of the service; may be repeated
   --profile=folder     CPU profiles of the service go there (see profile.mjs)
 The folder of all data is made in TMPDIR: that is the disk that is measured.`;
@@ -78,6 +82,7 @@ function parse(args: readonly string[]): Options {
       'on-the-way': text,
       rate: text,
       'peer-concurrency': text,
+      'peer-processes': text,
     },
   });
   if (values.help) {
@@ -92,7 +97,7 @@ function parse(args: readonly string[]): Options {
   };
   const settings = values.set.map((each) => /^([A-Z_]+)=(.*)$/.exec(each) ?? [each, '', '']);
   const misset = settings.find(([, name]) => name === '');
-  if (misset !== undefined) throw new Error(`--set takes NAME=value, not ${misset[0]}`);
+  if (misset !== undefined) throw new Error(`--set takes NAME=value, not ${String(misset[0])}`);
   return {
     cases: casesOf(values.only),
     only: shapeOf(values.shape),
@@ -105,6 +110,7 @@ function parse(args: readonly string[]): Options {
     onTheWay: number('on-the-way'),
     unloadedPerSecond: number('rate'),
     peerConcurrency: number('peer-concurrency'),
+    peerProcesses: number('peer-processes'),
     profile: values.profile === undefined ? null : resolve(values.profile),
     serviceSettings: Object.fromEntries(settings.map(([, name = '', value = '']) => [name, value])),
   };
@@ -122,6 +128,6 @@ function casesOf(only: string | undefined): readonly CaseName[] {
 function shapeOf(asked: string | undefined): Shape | null {
   if (asked === undefined) return null;
   const found = SHAPES.find((shape) => shape === asked);
-  if (found === undefined) throw new Error(`there is no shape ${asked}`);
+  if (found === undefined) throw new Error(`there is no such shape: ${asked}`);
   return found;
 }

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, statfsSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
-import type { Measured } from './cases.ts';
+import { PEER, type Measured } from './cases.ts';
 import type { Options } from './options.ts';
 
 /** Notifications a second: the everyday peak, and sixteen million in one hour. */
@@ -45,8 +45,6 @@ export function report({ measured, limits, skipped }: Findings, facts: string): 
   ];
   return sections.filter((section) => section !== '').join('\n\n');
 }
-
-export const PEER = 'BullMQ on Redis';
 
 const WAYS = ['request to provider p50, p95, p99 ms', 'answer to provider p99', 'request to answer p50, p99'];
 

@@ -11,11 +11,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openScope, type Scope } from '../src/lifecycle.ts';
+import { lacksRabbit, startRabbit } from '../test/support/rabbitmq-server.ts';
 import { measureService, type Load, type Measured, type Settings, type Shape } from './cases.ts';
+import type { Limit } from './limits.ts';
 import type { LoadReport } from './load-orders.ts';
 import { readOptions, type CaseName, type Options } from './options.ts';
+import { lacksRedis, measurePeer } from './peer-case.ts';
 import { firstMessage, startScript } from './processes.ts';
 import { factsOf, report } from './report.ts';
+import { ADAPTERS } from './service.ts';
 
 interface Findings {
   readonly measured: Measured[];
@@ -35,7 +39,26 @@ const PUSH: readonly Shape[] = ['bulk', 'single', 'unloaded'];
 const MAIL: readonly Shape[] = ['bulk', 'single'];
 
 /** Each takes a service, or servers, of its own. */
+const NOOP = 'no-op GraphQL mutation (`{ __typename }`), through the whole edge';
+
+async function measureLimits(scope: Scope, { windowMs }: Settings, { limits, skipped }: Findings): Promise<void> {
+  const rabbit = lacksRabbit() ? null : scope.use(await startRabbit());
+  if (rabbit === null) skipped.push('RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)');
+  const args = [String(windowMs / 3), ...(rabbit === null ? [] : [rabbit.url])];
+  const child = scope.use(startScript('./limits.ts', ...args));
+  for (const [name, perSecond] of await firstMessage<readonly Limit[]>(child)) limits.set(name, perSecond);
+}
+
 const CASES: Readonly<Record<CaseName, (load: Load, settings: Settings, findings: Findings) => Promise<void>>> = {
+  limits: async (_load, settings, findings) => {
+    const scope = openScope();
+    await measureLimits(scope, settings, findings).finally(scope.stop);
+  },
+  peer: async (load, settings, { measured, skipped }) => {
+    const lacking = lacksRedis();
+    if (lacking !== null) skipped.push(lacking);
+    else measured.push(...(await measurePeer(load, settings, chosen(PUSH, settings))));
+  },
   'embedded-push': serviceCase({ adapters: 'embedded', channel: 'PUSH', shapes: [...PUSH, 'noop'] }),
   'embedded-email': serviceCase({ adapters: 'embedded', channel: 'EMAIL', shapes: MAIL }),
   'rabbit-push': serviceCase({ adapters: 'rabbit', channel: 'PUSH', shapes: PUSH }),
@@ -47,12 +70,20 @@ const CASES: Readonly<Record<CaseName, (load: Load, settings: Settings, findings
 function serviceCase(
   what: Parameters<typeof measureService>[2],
 ): (load: Load, settings: Settings, findings: Findings) => Promise<void> {
-  return async (load, settings, { measured }) => {
-    const shapes = settings.only === null ? what.shapes : what.shapes.filter((shape) => shape === settings.only);
-    for (const each of await measureService(load, settings, { ...what, shapes })) {
-      measured.push(each);
+  return async (load, settings, { measured, limits, skipped }) => {
+    if (ADAPTERS[what.adapters].rabbit && lacksRabbit()) {
+      skipped.push(`${what.adapters}; RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)`);
+      return;
+    }
+    for (const each of await measureService(load, settings, { ...what, shapes: chosen(what.shapes, settings) })) {
+      if (each.shape === 'noop') limits.set(NOOP, each.sentPerSecond);
+      else measured.push(each);
     }
   };
+}
+
+function chosen(shapes: readonly Shape[], { only }: Settings): readonly Shape[] {
+  return only === null ? shapes : shapes.filter((shape) => shape === only);
 }
 
 async function run(options: Options): Promise<void> {
