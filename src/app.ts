@@ -38,6 +38,7 @@ import { openReceiptAddress, receiveReceipt } from './receipts.ts';
 import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
 import { isPhoneNumber } from './senders/sms-phone.ts';
 import { liquidTemplates } from './senders/templates.ts';
+import { keepingOf, keepSnapshots, openStates, STATES } from './states.ts';
 import { startWorkers } from './workers.ts';
 
 /** What a person needs who just started it. */
@@ -73,18 +74,22 @@ export function startApp(
       config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
     );
     const log = openGuardedLog(opened, freeBytes, diskLog(logger));
-    const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
+    const keeping = keepingOf(config, { dataDir: dataDir.path, log, logger, freeBytes });
+    const states = await openStates(scope, { ...keeping, open: openLmdbState });
     const broker = scope.use(await openBroker(config.broker, logger));
     const analytics = await openAnalyticsIfPossible(scope, config, logger);
     const context = commandContext(log, secretKey, { config, logger });
     const bootstrap = await seedBootstrapClient(context, config.bootstrap, { dataDir, logger });
     const address = openReceiptAddress(config, context.keys);
     // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
-    const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
+    const openSandboxStates = async (): Promise<StateStore> =>
+      openGuardedStates(scope.use(await openLmdbState(join(dataDir.path, 'sandbox'))), freeBytes);
     const providers = await openProviders(scope, { config, logger, openSandboxStates, receipts: address });
     const parts = { config, logger, log, states, broker, context, providers, receipts: createReceipts(context) };
     onWorking();
     const projections = await startProjections(scope, parts);
+    const isLive = (): boolean => projections.every((status) => status().live);
+    scope.use(keepSnapshots({ ...keeping, store: states, isLive, everyMs: config.snapshotEveryMs, now: context.now }));
     const readModels = await startReadModels(scope, { ...context, log, config, logger, analytics });
     const api = await openApi(
       apiOptions({ ...parts, ...readModels, projections, freeBytes, bootstrapKey: bootstrap.appKey }),
@@ -102,10 +107,6 @@ function closing(opened: Started<unknown>): (error: unknown) => Promise<never> {
     await opened.stop();
     throw error;
   };
-}
-
-async function openStates(scope: Scope, path: string, freeBytes: () => number): Promise<StateStore> {
-  return openGuardedStates(scope.use(await openLmdbState(path)), freeBytes);
 }
 
 /** Analytics are of no importance to deliveries: a platform without the engine delivers as any other. */
@@ -163,10 +164,9 @@ type Projections = readonly (() => ProjectionStatus)[];
 async function startProjections(scope: Scope, parts: Parts): Promise<Projections> {
   const { logger, log, states, broker, context, receipts } = parts;
   const { now, ids, channels } = context;
-  // Named anew whenever its shape changes: what an older version kept is not read, but folded again from the log.
-  const route = scope.use(startRoute({ log, state: states.open('route-2'), logger, ids, now, channels }));
-  const dispatch = scope.use(await startDispatch({ log, state: states.open('dispatch-2'), broker, logger, now }));
-  const parked = scope.use(startReceipts({ log, state: states.open('receipts'), logger, now, receipts }));
+  const route = scope.use(startRoute({ log, state: states.open(STATES.route), logger, ids, now, channels }));
+  const dispatch = scope.use(await startDispatch({ log, state: states.open(STATES.dispatch), broker, logger, now }));
+  const parked = scope.use(startReceipts({ log, state: states.open(STATES.receipts), logger, now, receipts }));
   return [route, dispatch, parked];
 }
 
@@ -184,7 +184,7 @@ interface Edge extends Parts, ReadModels {
 function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
   const { config, logger, states, broker, context, bootstrapKey } = edge;
   const { outbox } = edge.providers;
-  const figures = { state: states.open('dispatch-2'), broker, now: context.now };
+  const figures = { state: states.open(STATES.dispatch), broker, now: context.now };
   return {
     host: config.host,
     port: config.port,

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { readProviders, type ProvidersConfig } from './config-providers.ts';
+import { readSnapshots, type SnapshotsConfig } from './config-snapshots.ts';
 import { faultOfAmqpUrl, isAmqpUrl, isQueuePrefix, type RabbitMqServer } from './amqp-url.ts';
 import { isClickhouseUrl, isClusterName, parseClickhouseUrl, type ClickhouseServer } from './clickhouse-url.ts';
 import { isEsdbUrl, parseEsdbUrl, type EventStoreDBServer } from './esdb-url.ts';
@@ -24,7 +25,7 @@ export { ConfigError };
 export type { EventStoreDBServer };
 
 /** Everything that can be set from outside. The README's table explains the variables that it is read from. */
-export interface Config extends ProvidersConfig {
+export interface Config extends ProvidersConfig, SnapshotsConfig {
   /** Address or host name to listen on. */
   readonly host: string;
   /** 0 takes any free port. */
@@ -96,6 +97,7 @@ export function readConfig(environment: Environment): Config {
     analytics: readAnalytics(env, dataDir),
     resumeWindowMs: readResumeWindow(env),
     ...readProviders(env, development),
+    ...readSnapshots(env),
     emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
     smsConcurrency: readInteger(env, 'SMS_CONCURRENCY', { ...CONCURRENCY, fallback: 32 }),
     pushConcurrency: readInteger(env, 'PUSH_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),

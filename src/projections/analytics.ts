@@ -36,6 +36,8 @@ export interface AnalyticsOptions {
   readonly ids: Pick<Ids, 'random'>;
   readonly now: () => number;
   readonly limits?: Partial<IngestLimits>;
+  /** Begins by emptying the tables, whatever is in them. */
+  readonly afresh?: boolean;
 }
 
 /** Times in milliseconds. */
@@ -96,9 +98,12 @@ export function startAnalytics(options: AnalyticsOptions): Started<Ingest> {
 }
 
 async function ingest(writer: Writer): Promise<void> {
+  let afresh = writer.afresh ?? false;
   while (!isStopping(writer)) {
     try {
-      await follow(writer, await begin(writer));
+      const writing = await begin(writer, afresh);
+      afresh = false;
+      await follow(writer, writing);
     } catch (error) {
       if (isStopping(writer)) return;
       await delay(writer.faults.met(error), undefined, { signal: writer.stopping }).catch(() => undefined);

@@ -83,13 +83,14 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'parts of app.ts',
-    files: /^(providers|read-models|readiness|receipts|welcome|workers)\.ts$/,
+    files:
+      /^(providers|read-models|readiness|rebuild-[a-z]+|receipts|snapshot-files|snapshots|states|welcome|workers)\.ts$/,
     ours: /^(commands|projections|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
     types: /^api\//,
     builtins: ANY,
     packages: NONE,
   },
-  { name: 'app.ts', files: /^app\.ts$/, ours: ANY, builtins: ANY, packages: /^pino$/ },
+  { name: 'app.ts', files: /^(app|rebuilding)\.ts$/, ours: ANY, builtins: ANY, packages: /^pino$/ },
   {
     name: 'bootstrap.ts',
     files: /^bootstrap\.ts$/,
@@ -99,12 +100,12 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'config.ts',
-    files: /^config(-providers)?\.ts$/,
+    files: /^config(-providers|-snapshots)?\.ts$/,
     ours: /^events\/address\.ts$|^[\w-]+\.ts$/,
     builtins: ANY,
     packages: NONE,
   },
-  { name: 'main.ts', files: /^main\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
+  { name: 'main.ts', files: /^(main|rebuild)\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'log.ts', files: /^log\.ts$/, ours: /^config\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'ids.ts', files: /^ids\.ts$/, ours: NONE, builtins: ANY, packages: /^uuid$/ },
   {
@@ -157,7 +158,7 @@ function refusal(zone: Zone, file: string, found: Import): string | null {
 }
 
 function refusalOfOurs(zone: Zone, file: string, { specifier: target, typeOnly }: Import): string | null {
-  if (target === 'main.ts') return 'nobody imports main.ts';
+  if (target === 'main.ts' || target === 'rebuild.ts') return `nobody imports ${target}`;
   const closed = zone.name === 'app.ts' ? null : closedDoor(file, target);
   if (closed !== null) return closed;
   if (zone.ours.test(target)) return null;
