@@ -55,7 +55,7 @@ export async function restoreSnapshot(options: RestoreOptions): Promise<void> {
     logger.error({ err }, 'SNAPSHOT_DIR cannot be read: the local states are folded from the start of the log');
     return null;
   });
-  if (names === null) return;
+  if (names === null || names.length === 0) return;
   for (const name of names) {
     try {
       await restore({ ...options, draft }, await readSnapshot(place, name));
