@@ -20,7 +20,7 @@ import { freePort } from '../test/support/free-port.ts';
 import { EVENTS_EACH, fill } from './restart-data.ts';
 
 const [events = 1_000_000, tail = 100_000] = process.argv.slice(2, 4).map(Number);
-const BYTES_EACH = 1_250;
+const BYTES_EACH = 950;
 const A_SECOND = 12_000;
 /** Of Linux, in what it tells of processes. */
 const TICKS_A_SECOND = 100;
