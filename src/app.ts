@@ -28,10 +28,11 @@ import type { ProjectionStatus } from './projections/run.ts';
 import { availableChannels, destinationsOf, openProviders, type Destination, type Providers } from './providers.ts';
 import { startReadModels, startWriter } from './read-models.ts';
 import { openReceiptAddress } from './receipts.ts';
-import { usesAnalytics, usesBroker } from './roles.ts';
+import { keepsState, usesAnalytics, usesBroker } from './roles.ts';
 import { liquidTemplates } from './senders/templates.ts';
 import { isPhoneNumber } from './senders/sms-phone.ts';
 import { isAlone, leasesOf, queueCounts, startDispatching, startRouting, type Dispatching } from './single-writers.ts';
+import { keepingOf, keepSnapshots, openStates, type Keeping } from './states.ts';
 import { startWorkers } from './workers.ts';
 
 /** What a person needs who just started it. */
@@ -100,11 +101,13 @@ async function openGround(scope: Scope, config: Config, logger: Log): Promise<Gr
     config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
   );
   const log = openGuardedLog(opened, freeBytes, diskLog(logger));
-  const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
+  const keeping = keepingOf(config, { dataDir: dataDir.path, log, logger, freeBytes });
+  const states = keepsState(config.roles) ? await openStates(scope, { ...keeping, open: openLmdbState }) : null;
   // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
-  const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
+  const openSandboxStates = async (): Promise<StateStore> =>
+    openGuardedStates(scope.use(await openLmdbState(join(dataDir.path, 'sandbox'))), freeBytes);
   const context = commandContext(log, secretKey, { config, logger });
-  return { config, logger, dataDir, holder, log, states, context, freeBytes, openSandboxStates };
+  return { config, logger, dataDir, holder, log, keeping, states, context, freeBytes, openSandboxStates };
 }
 
 interface Ground {
@@ -114,7 +117,9 @@ interface Ground {
   /** Names the data directory to other processes. */
   readonly holder: string;
   readonly log: EventLog;
-  readonly states: StateStore;
+  readonly keeping: Keeping;
+  /** Null: nothing that this process does keeps any. */
+  readonly states: StateStore | null;
   readonly context: CommandContext;
   readonly freeBytes: () => number;
   readonly openSandboxStates: () => Promise<StateStore>;
@@ -137,20 +142,31 @@ interface SingleWriters {
 }
 
 async function startSingleWriters(scope: Scope, parts: Parts): Promise<SingleWriters> {
-  const { config, holder, broker, analytics, context } = parts;
+  const { config, holder, states, broker, analytics, context } = parts;
   const { roles } = config;
   const leaseOf = leasesOf(scope, parts, holder);
-  const route = roles.has('route') ? startRouting(scope, { ...parts, lease: leaseOf('route') }) : null;
+  const route =
+    roles.has('route') && states ? startRouting(scope, { ...parts, states, lease: leaseOf('route') }) : null;
   const dispatching =
-    roles.has('dispatch') && broker
-      ? await startDispatching(scope, { ...parts, broker, lease: leaseOf('dispatch') })
+    roles.has('dispatch') && states && broker
+      ? await startDispatching(scope, { ...parts, states, broker, lease: leaseOf('dispatch') })
       : null;
+  const projections = [...(route ? [route] : []), ...(dispatching?.statuses ?? [])];
+  if (states) scope.use(keepSnapshots(snapshotsOf(parts, states, projections)));
   const announces = !isAlone(config);
   const ingest = roles.has('analytics')
     ? startWriter(scope, { ...context, ...parts, analytics, log: parts.log, announces, lease: leaseOf('analytics') })
     : null;
-  const projections = [...(route ? [route] : []), ...(dispatching?.statuses ?? [])];
   return { projections, dispatching, ingest: announces ? null : ingest };
+}
+
+function snapshotsOf(
+  { config, keeping, context: { now } }: Parts,
+  store: StateStore,
+  projections: SingleWriters['projections'],
+): Parameters<typeof keepSnapshots>[0] {
+  const isLive = (): boolean => projections.every((status) => status().live);
+  return { ...keeping, store, isLive, everyMs: config.snapshotEveryMs, now };
 }
 
 function startSenders(parts: Parts): Promise<readonly Started<void>[]> {
@@ -163,10 +179,6 @@ function closing(opened: Started<unknown>): (error: unknown) => Promise<never> {
     await opened.stop();
     throw error;
   };
-}
-
-async function openStates(scope: Scope, path: string, freeBytes: () => number): Promise<StateStore> {
-  return openGuardedStates(scope.use(await openLmdbState(path)), freeBytes);
 }
 
 /** Analytics are of no importance to deliveries: a platform without the engine delivers as any other. */

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { readProviders, type ProvidersConfig } from './config-providers.ts';
+import { readSnapshots, type SnapshotsConfig } from './config-snapshots.ts';
 import { faultOfAmqpUrl, isAmqpUrl, isQueuePrefix, type RabbitMqServer } from './amqp-url.ts';
 import { isClickhouseUrl, isClusterName, parseClickhouseUrl, type ClickhouseServer } from './clickhouse-url.ts';
 import { checkRoles, readRoles } from './config-roles.ts';
@@ -26,7 +27,7 @@ export { ConfigError };
 export type { EventStoreDBServer };
 
 /** Everything that can be set from outside. The README's table explains the variables that it is read from. */
-export interface Config extends ProvidersConfig {
+export interface Config extends ProvidersConfig, SnapshotsConfig {
   /** What this process does. */
   readonly roles: Roles;
   /** Address or host name to listen on. */
@@ -101,6 +102,7 @@ export function readConfig(environment: Environment): Config {
     analytics: readAnalytics(env, dataDir),
     resumeWindowMs: readResumeWindow(env),
     ...readProviders(env, { development, isSplit: isSplit(roles) }),
+    ...readSnapshots(env),
     emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
     smsConcurrency: readInteger(env, 'SMS_CONCURRENCY', { ...CONCURRENCY, fallback: 32 }),
     pushConcurrency: readInteger(env, 'PUSH_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),

@@ -1,4 +1,6 @@
 import { statfsSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 
 /** What is asked again within this time gets the same answer; milliseconds. */
 const FRESH_MS = 10;
@@ -21,4 +23,11 @@ export function freeSpaceOn(paths: readonly string[]): () => number {
 function freeBytes(path: string): number {
   const { bavail, bsize } = statfsSync(path);
   return bavail * bsize;
+}
+
+/** Of the files in a folder, without those in folders of its own; bytes. */
+export async function sizeOf(folder: string): Promise<number> {
+  const files = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isFile());
+  const sizes = await Promise.all(files.map(async ({ name }) => (await stat(join(folder, name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -46,3 +46,8 @@ export function usesBroker(roles: Roles): boolean {
 export function usesAnalytics(roles: Roles): boolean {
   return roles.has('api') || roles.has('analytics');
 }
+
+/** Whether it folds something that it keeps on its disk. */
+export function keepsState(roles: Roles): boolean {
+  return roles.has('route') || roles.has('dispatch');
+}

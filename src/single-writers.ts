@@ -14,6 +14,7 @@ import { startReceipts } from './projections/receipts.ts';
 import { startRoute } from './projections/route.ts';
 import type { ProjectionStatus } from './projections/run.ts';
 import type { Role } from './roles.ts';
+import { STATES } from './states.ts';
 
 export interface SingleWriterOptions {
   readonly config: Pick<Config, 'eventLog' | 'roles'>;
@@ -45,12 +46,10 @@ export interface RouteParts extends SingleWriterOptions {
   readonly lease: Lease;
 }
 
-// States are named anew whenever their shape changes: what an older version kept is not read, but folded again from the log.
-
 export function startRouting(scope: Scope, parts: RouteParts): () => ProjectionStatus {
   const { log, logger, lease, states, context } = parts;
   const { now, ids, channels } = context;
-  return scope.use(startRoute({ log, state: states.open('route-2'), logger, ids, now, channels, lease }));
+  return scope.use(startRoute({ log, state: states.open(STATES.route), logger, ids, now, channels, lease }));
 }
 
 export interface DispatchParts extends RouteParts {
@@ -68,9 +67,9 @@ export interface Dispatching {
 export async function startDispatching(scope: Scope, parts: DispatchParts): Promise<Dispatching> {
   const { config, log, logger, lease, states, broker, receipts, context } = parts;
   const { now, ids } = context;
-  const state = states.open('dispatch-2');
+  const state = states.open(STATES.dispatch);
   const dispatch = scope.use(await startDispatch({ log, state, broker, logger, now, lease }));
-  const parked = scope.use(startReceipts({ log, state: states.open('receipts'), logger, now, receipts, lease }));
+  const parked = scope.use(startReceipts({ log, state: states.open(STATES.receipts), logger, now, receipts, lease }));
   const mayAct = (): boolean => dispatch().mayAct;
   const count = (): Promise<readonly QueueCount[]> =>
     Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures({ state, broker, now }, name)) })));

@@ -67,6 +67,8 @@ describe('an empty environment', () => {
       broker: { kind: 'memory' },
       analytics: { kind: 'chdb', path: 'data/analytics', memoryBytes: 2 ** 30 },
       resumeWindowMs: 259_200_000,
+      snapshotDir: null,
+      snapshotEveryMs: 3_600_000,
       email: { kind: 'sandbox' },
       sms: { kind: 'sandbox' },
       push: { kind: 'sandbox' },
@@ -93,10 +95,11 @@ describe('an empty environment', () => {
       'ROLES',
     ];
     const analytics = ['ANALYTICS_URL', 'ANALYTICS_CLUSTER', 'ANALYTICS_MEMORY_MB', 'RESUME_WINDOW'];
+    const snapshots = ['SNAPSHOT_DIR', 'SNAPSHOT_EVERY'];
     const email = ['SMTP_URL', 'SMTP_FROM', 'EMAIL_CONCURRENCY'];
     const sms = [...Object.keys(TWILIO), 'TWILIO_MESSAGING_SERVICE_SID', 'SMS_CONCURRENCY'];
     const push = ['GOOGLE_APPLICATION_CREDENTIALS', 'FIREBASE_SERVICE_ACCOUNT', 'PUSH_CONCURRENCY'];
-    const all = [...names, ...more, ...analytics, ...email, ...sms, ...push];
+    const all = [...names, ...more, ...analytics, ...snapshots, ...email, ...sms, ...push];
     expect(readConfig(Object.fromEntries(all.map((name) => [name, ''])))).toEqual(readConfig({}));
   });
 });
@@ -227,6 +230,8 @@ describe('a full environment', () => {
       ANALYTICS_URL: 'chdb:/fast/analytics',
       ANALYTICS_MEMORY_MB: '512',
       RESUME_WINDOW: '2160h',
+      SNAPSHOT_DIR: '/mnt/snapshots',
+      SNAPSHOT_EVERY: '10m',
       SMTP_URL: 'smtps://user%40example.org:p%3Ass@smtp.example.org:465',
       SMTP_FROM,
       ...TWILIO,
@@ -252,6 +257,8 @@ describe('a full environment', () => {
       broker: { kind: 'memory' },
       analytics: { kind: 'chdb', path: '/fast/analytics', memoryBytes: 2 ** 29 },
       resumeWindowMs: 7_776_000_000,
+      snapshotDir: '/mnt/snapshots',
+      snapshotEveryMs: 600_000,
       email: { kind: 'smtp', url: 'smtps://user%40example.org:p%3Ass@smtp.example.org:465', from: SMTP_FROM },
       sms: {
         kind: 'twilio',
@@ -432,6 +439,7 @@ describe('a mistake', () => {
     [{ ANALYTICS_MEMORY_MB: '511' }, /^ANALYTICS_MEMORY_MB .*from 512 to/],
     [{ RESUME_WINDOW: '2161h' }, /^RESUME_WINDOW is "2161h"; allowed is a duration from 100ms to 2160h/],
     [{ RESUME_WINDOW: 'a day' }, /^RESUME_WINDOW/],
+    [{ SNAPSHOT_EVERY: '25h' }, /^SNAPSHOT_EVERY is "25h"; allowed is a duration from 100ms to 24h, such as 1h/],
     [{ BROKER_URL: 'amqps://' }, /^BROKER_URL is not usable; allowed is amqp:/],
     [{ BROKER_URL: 'amqp://::1:5672' }, /^BROKER_URL is not usable; allowed is amqp:/],
     [{ BROKER_URL: 'amqp://host/a/b' }, /^BROKER_URL .*%2F/],

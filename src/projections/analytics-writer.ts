@@ -50,8 +50,8 @@ export interface Writing {
   flushedAt: number;
 }
 
-/** Finds out from what is recorded where to go on, after the batch that was planned last is whole. */
-export async function begin(writer: Writer): Promise<Writing> {
+/** Finds out from what is recorded where to go on, after the batch that was planned last is whole; `afresh`: at the start of the log. */
+export async function begin(writer: Writer, afresh = false): Promise<Writing> {
   const { analytics, log, status, stopping } = writer;
   // Tables that are made anew would give zeros for figures.
   status.uncertain();
@@ -60,8 +60,8 @@ export async function begin(writer: Writer): Promise<Writing> {
   const used = await unlessStopped(stopping, holdsRows(analytics));
   const newest = await unlessStopped(stopping, log.last(streamOf.ingest));
   const plan = foldIngest(newest);
-  const found = { store, used, plan, version: newest?.version ?? 0 };
-  if (plan?.store !== store || plan.projection !== PROJECTION_VERSION) return startOver(writer, found);
+  const found = { store, used, plan, version: newest?.version ?? 0, afresh };
+  if (afresh || plan?.store !== store || plan.projection !== PROJECTION_VERSION) return startOver(writer, found);
   // Before the batch is whole: the watermark stands for those before it, and they are there.
   status.certain(store);
   if (!(await complete(writer, plan))) return startOver(writer, { ...found, used: true });
@@ -76,6 +76,8 @@ interface Found {
   readonly used: boolean;
   readonly plan: AnalyticsBatchPlanned | null;
   readonly version: number;
+  /** Somebody wants it so. */
+  readonly afresh: boolean;
 }
 
 /** Rows of another version or of another log, not all of them, or none. */
@@ -108,9 +110,11 @@ const REASONS = {
   store: 'the tables are others than those written last',
   projection: 'the rows were made by another version',
   broken: 'rows of the last batch are missing or there twice',
+  asked: 'a rebuild was asked for',
 } as const;
 
-function reasonOf({ store, plan }: Found): string {
+function reasonOf({ store, plan, afresh }: Found): string {
+  if (afresh) return REASONS.asked;
   if (plan === null) return REASONS.none;
   if (plan.store !== store) return REASONS.store;
   return plan.projection === PROJECTION_VERSION ? REASONS.broken : REASONS.projection;

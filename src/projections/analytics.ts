@@ -45,6 +45,8 @@ export interface AnalyticsOptions {
   readonly lease?: Lease;
   /** Whether other processes are told, through the log, how far it is. */
   readonly announces?: boolean;
+  /** Begins by emptying the tables, whatever is in them. */
+  readonly afresh?: boolean;
 }
 
 /** Times in milliseconds. */
@@ -106,12 +108,15 @@ export function startAnalytics(options: AnalyticsOptions): Started<Ingest> {
 
 async function ingest(writer: Writer): Promise<void> {
   const { lease = ALWAYS_HELD } = writer;
+  let afresh = writer.afresh ?? false;
   while (!isStopping(writer)) {
     await untilHeld(lease, writer.stopping);
     const held = whileHeld(lease, writer.stopping);
     const holding = { ...writer, stopping: held.signal };
     try {
-      await follow(holding, await begin(holding));
+      const writing = await begin(holding, afresh);
+      afresh = false;
+      await follow(holding, writing);
     } catch (error) {
       if (isStopping(writer)) return;
       if (isStopping(holding)) continue;

@@ -28,6 +28,22 @@ export interface Entry {
   readonly refeeds: number;
 }
 
+export const DISPATCH_TYPES = [
+  'NotificationRouted',
+  'DeliveryAttempted',
+  'DeliverySent',
+  'DeliveryDelivered',
+  'DeliveryBounced',
+  'DeliveryRetryScheduled',
+  'DeliveryOutcomeUnknown',
+  'DeliveryHeld',
+  'DeliveryRejected',
+  'DeliveryExpired',
+  'DeliveryCancelled',
+  'DeliverySuppressed',
+  'DeliveryDeadLettered',
+] as const;
+
 /** Folds one event into the index: a routing opens deliveries, an attempt or a failure sets the next due time, an ending closes. */
 export function foldDispatch(event: RecordedEvent, changes: Changes): void {
   const decoded = decode(event);

@@ -1,5 +1,5 @@
 import { openFeeder } from './dispatch-feed.ts';
-import { foldDispatch } from './dispatch-index.ts';
+import { DISPATCH_TYPES, foldDispatch } from './dispatch-index.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { reclaim, refeedSuspects } from './dispatch-refeed.ts';
 import type { ProjectionStatus } from './run.ts';
@@ -24,22 +24,6 @@ export interface DispatchOptions {
   readonly refeedEveryMs?: number;
 }
 
-const TYPES = [
-  'NotificationRouted',
-  'DeliveryAttempted',
-  'DeliverySent',
-  'DeliveryDelivered',
-  'DeliveryBounced',
-  'DeliveryRetryScheduled',
-  'DeliveryOutcomeUnknown',
-  'DeliveryHeld',
-  'DeliveryRejected',
-  'DeliveryExpired',
-  'DeliveryCancelled',
-  'DeliverySuppressed',
-  'DeliveryDeadLettered',
-] as const;
-
 /**
  * Feeds the queues from the record. An index of every open delivery by due time is folded from the log; whatever is due
  * and not published yet is published, confirmed, and then marked. A crash in between publishes again, which claims make
@@ -59,7 +43,7 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
   const projection = runProjection(
     {
       name: 'dispatch',
-      filter: { types: TYPES },
+      filter: { types: DISPATCH_TYPES },
       state,
       fold: foldDispatch,
       // Before the end of the log is reached, what looks open may have ended long ago.

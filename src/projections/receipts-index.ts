@@ -43,6 +43,8 @@ export function nextTry({ at, every, until }: ReceiptSchedule, parkedAt: number,
   return parkedAt + Math.min(next, until);
 }
 
+export const RECEIPT_TYPES = ['ReceiptParked', 'ReceiptSettled'] as const;
+
 export function foldReceipts(
   event: RecordedEvent,
   changes: Changes,

@@ -1,5 +1,6 @@
 import type { Entry, ReceiptSchedule } from './receipts-index.ts';
-import { dueEntries, entriesOf, foldReceipts, nextDue, nextTry, postpone, RECEIPT_SCHEDULE } from './receipts-index.ts';
+import { dueEntries, entriesOf, foldReceipts, nextDue, nextTry, postpone } from './receipts-index.ts';
+import { RECEIPT_SCHEDULE, RECEIPT_TYPES } from './receipts-index.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
 import type { Exclusive, ProjectionStatus } from './run.ts';
 import { exclusive, runProjection } from './run.ts';
@@ -49,7 +50,7 @@ export function startReceipts(options: ReceiptsOptions): Started<() => Projectio
   const projection = runProjection(
     {
       name: 'receipts',
-      filter: { types: ['ReceiptParked', 'ReceiptSettled'] },
+      filter: { types: RECEIPT_TYPES },
       state,
       fold: (event, changes) => {
         const kind = foldReceipts(event, changes, schedule);

@@ -57,7 +57,8 @@ export function exclusive(): Exclusive {
   };
 }
 
-const CHECKPOINT = ['checkpoint'] as const;
+/** Where a state says how far the log is folded into it. */
+export const CHECKPOINT = ['checkpoint'] as const;
 const FOLD_TRIES = 3;
 /** A batch in which nothing matched moves the checkpoint at most so often: each commit is flushed to the disk. */
 const IDLE_COMMIT_MS = 5_000;
@@ -81,13 +82,13 @@ interface Run {
  */
 export function runProjection(projection: Projection, options: RunOptions): Started<() => ProjectionStatus> {
   const { name, filter, state } = projection;
-  const parked = state.list(['parked'], { limit: Infinity }).length;
+  const parked = state.count(['parked']);
   const run: Run = {
     projection,
     options,
     live: false,
     parked,
-    position: checkpointOf(projection),
+    position: checkpointOf(projection.state),
     committedAt: -Infinity,
   };
   const { stop } = followLog({
@@ -165,6 +166,7 @@ async function commitSurely({ projection, options }: Run, changes: Changes, stop
   }
 }
 
-function checkpointOf({ state }: Projection): Position {
+/** Up to where the log is folded into a state. */
+export function checkpointOf(state: Pick<State, 'get'>): Position {
   return (state.get(CHECKPOINT) as Position | undefined) ?? START;
 }

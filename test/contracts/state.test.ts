@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto';
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import fc from 'fast-check';
@@ -6,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Started } from '../../src/lifecycle.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
 import type { Change, Key, State, StateStore } from '../../src/ports/state/state.ts';
+import { BACKUP_SCRIPT } from '../support/backup-script.ts';
 import { openTempDir, withTempDir } from '../support/temp-dir.ts';
 import { exitOf, startTs } from '../support/ts-child.ts';
 
@@ -17,7 +21,7 @@ describe('the embedded state', () => {
 
   beforeAll(async () => {
     directory = await openTempDir();
-    store = await openLmdbState(directory.value);
+    store = await openLmdbState(directory.value, BACKUP_SCRIPT);
   });
   afterAll(async () => {
     await store.stop();
@@ -135,6 +139,79 @@ describe('the embedded state', () => {
     );
   });
 
+  it('is empty once it is cleared, of what was committed before, and leaves other states alone', async () => {
+    const [state, other] = [openState(), openState()];
+    await other.commit([{ put: ['a'], value: 1 }]);
+    const before = state.commit(Array.from({ length: 2_000 }, (_, index) => ({ put: ['n', index], value: index })));
+    const cleared = state.clear();
+    const after = state.commit([{ put: ['b'], value: 2 }]);
+    await Promise.all([before, cleared, after]);
+    expect(state.list([])).toEqual([[['b'], 2]]);
+    expect(other.get(['a'])).toBe(1);
+  });
+
+  it('names the states it holds, and removes one that is not in use', async () => {
+    await withTempDir(async (path) => {
+      const first = await openLmdbState(path);
+      await first.value.open('route').commit([{ put: ['a'], value: 1 }]);
+      first.value.open('dispatch');
+      expect(first.value.names().toSorted()).toEqual(['dispatch', 'route']);
+      await expect(first.value.remove('route')).rejects.toThrow('in use');
+      await first.stop();
+      const second = await openLmdbState(path);
+      await second.value.remove('route');
+      expect(second.value.names()).toEqual(['dispatch']);
+      expect(second.value.open('route').list([])).toEqual([]);
+      await second.stop();
+    });
+  });
+
+  it('copies all states as of one moment while they are committed to, and tells what the copy holds', async () => {
+    await withTempDir(async (path) => {
+      const source = await openLmdbState(join(path, 'source'), BACKUP_SCRIPT);
+      const state = source.value.open('route');
+      source.value.open('nothing');
+      let [number, stopped] = [0, false];
+      const commits = async (): Promise<void> => {
+        while (!stopped) await state.commit(commitOf(++number));
+      };
+      const committing = commits();
+      const file = join(path, 'data.mdb');
+      const backup = await source.value.backup(
+        { scratch: join(path, 'scratch'), file, key: ['checkpoint'] },
+        new AbortController().signal,
+      );
+      stopped = true;
+      await committing;
+      await source.stop();
+      const bytes = await readFile(file);
+      expect(backup.bytes).toBe(bytes.length);
+      expect(backup.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
+      expect((await readdir(path)).toSorted()).toEqual(['data.mdb', 'source']);
+      const copy = await openLmdbState(path);
+      const checkpoint = copy.value.open('route').get(['checkpoint']);
+      expect(backup.values).toEqual({ route: checkpoint ?? null, nothing: null });
+      if (checkpoint !== undefined) expectWholeCommits(copy.value.open('route'), 1);
+      await copy.stop();
+    });
+  });
+
+  it('ends a copy when told to, and goes on', async () => {
+    await withTempDir(async (path) => {
+      const stopping = new AbortController();
+      const order = { scratch: join(path, 'scratch'), file: join(path, 'copy'), key: ['checkpoint'] };
+      const copying = store.value.backup(order, stopping.signal);
+      stopping.abort();
+      await expect(copying).rejects.toThrow('SIGKILL');
+      const state = openState();
+      await state.commit([{ put: ['a'], value: 1 }]);
+      expect(state.get(['a'])).toBe(1);
+      await expect(store.value.backup({ ...order, file: path }, new AbortController().signal)).rejects.toThrow(
+        'EEXIST',
+      );
+    });
+  });
+
   it('refuses everything once it is closed, and holds it all when it is opened again', async () => {
     await withTempDir(async (path) => {
       const first = await openLmdbState(path);
@@ -162,6 +239,14 @@ describe('the embedded state', () => {
     });
   }, 60_000);
 });
+
+/** As the child of the test with kills commits them. */
+function commitOf(number: number): readonly Change[] {
+  return [
+    { put: ['checkpoint'], value: number },
+    { put: ['number', number], value: 'x'.repeat(number % 3_000) },
+  ];
+}
 
 async function commitUntilKilled(path: string, commits: number): Promise<number> {
   const child = startTs(new URL('./state-kill-child.ts', import.meta.url), [path]);

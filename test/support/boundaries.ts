@@ -83,7 +83,8 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'parts of app.ts',
-    files: /^(providers|read-models|readiness|receipts|single-writers|welcome|workers)\.ts$/,
+    files:
+      /^(providers|read-models|readiness|rebuild-[a-z]+|receipts|single-writers|snapshot-files|snapshots|states|welcome|workers)\.ts$/,
     ours: /^(commands|projections|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
     types: /^api\//,
     builtins: ANY,
@@ -96,7 +97,7 @@ export const ZONES: readonly Zone[] = [
     builtins: NONE,
     packages: NONE,
   },
-  { name: 'app.ts', files: /^app\.ts$/, ours: ANY, builtins: ANY, packages: /^pino$/ },
+  { name: 'app.ts', files: /^(app|rebuilding)\.ts$/, ours: ANY, builtins: ANY, packages: /^pino$/ },
   {
     name: 'bootstrap.ts',
     files: /^bootstrap\.ts$/,
@@ -111,7 +112,7 @@ export const ZONES: readonly Zone[] = [
     builtins: ANY,
     packages: NONE,
   },
-  { name: 'main.ts', files: /^main\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
+  { name: 'main.ts', files: /^(main|rebuild)\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'log.ts', files: /^log\.ts$/, ours: /^config\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'ids.ts', files: /^ids\.ts$/, ours: NONE, builtins: ANY, packages: /^uuid$/ },
   {
@@ -164,7 +165,7 @@ function refusal(zone: Zone, file: string, found: Import): string | null {
 }
 
 function refusalOfOurs(zone: Zone, file: string, { specifier: target, typeOnly }: Import): string | null {
-  if (target === 'main.ts') return 'nobody imports main.ts';
+  if (target === 'main.ts' || target === 'rebuild.ts') return `nobody imports ${target}`;
   const closed = zone.name === 'app.ts' ? null : closedDoor(file, target);
   if (closed !== null) return closed;
   if (zone.ours.test(target)) return null;

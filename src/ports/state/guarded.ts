@@ -5,7 +5,7 @@ const RESERVE = 8 * 1024 * 1024;
 
 /** `store`, but commits are refused on a disk that is almost full, for the reason that the event log has. */
 export function openGuardedStates(store: StateStore, freeBytes: () => number): StateStore {
-  return { open: (name) => guarded(store.open(name), freeBytes), close: () => store.close() };
+  return { ...store, open: (name) => guarded(store.open(name), freeBytes) };
 }
 
 function guarded(state: State, freeBytes: () => number): State {

@@ -1,5 +1,6 @@
 import { open as openEnvironment, type Database, type RootDatabase } from 'lmdb';
 
+import { backupScript, runBackup } from './lmdb-backup-process.ts';
 import type { Started } from '../../lifecycle.ts';
 import type { Change, Key, State, StateStore } from './state.ts';
 import { commitError } from '../../lmdb.ts';
@@ -18,8 +19,10 @@ type Table = Database<Buffer, Buffer>;
  * A commit is answered when it is on the disk, which is more than the port asks for: with lmdb 3.5 `overlappingSync`
  * answers no sooner (measured: 0.33 against 0.39 ms), and what skips the flush (`noSync`) can tear the environment in a
  * power cut. Commits that arrive while one is being flushed gather and share the next flush.
+ *
+ * `script` is what the process of a backup runs; the one beside this file unless told otherwise.
  */
-export async function openLmdbState(path: string): Promise<Started<StateStore>> {
+export async function openLmdbState(path: string, script = backupScript()): Promise<Started<StateStore>> {
   // eventTurnBatching makes a promise that nobody can reach: when a commit fails, its rejection ends the process.
   const root = openEnvironment<unknown, string>({
     path,
@@ -28,11 +31,16 @@ export async function openLmdbState(path: string): Promise<Started<StateStore>> 
     eventTurnBatching: false,
     maxDbs: MAX_STATES,
   });
-  const store = createStore(root);
+  const store = createStore(root, { path, script });
   return Promise.resolve({ value: store, stop: () => store.close() });
 }
 
-function createStore(root: RootDatabase<unknown, string>): StateStore {
+interface Files {
+  readonly path: string;
+  readonly script: string;
+}
+
+function createStore(root: RootDatabase<unknown, string>, { path, script }: Files): StateStore {
   const states = new Map<string, State>();
   let closing: Promise<void> | undefined;
   const refuseClosed = (): void => {
@@ -44,6 +52,25 @@ function createStore(root: RootDatabase<unknown, string>): StateStore {
       const state = states.get(name) ?? createState(openTable(root, name), refuseClosed);
       states.set(name, state);
       return state;
+    },
+    names: () => {
+      refuseClosed();
+      return [...root.getKeys()];
+    },
+    remove: async (name) => {
+      refuseClosed();
+      if (states.has(name)) throw new Error(`the state ${name} is in use`);
+      await settled(openTable(root, name).drop());
+    },
+    backup: async ({ scratch, file, key }, signal) => {
+      refuseClosed();
+      const order = { path, scratch, file, key: encodeKey(key).toString('base64') };
+      try {
+        return await runBackup(script, order, signal);
+      } finally {
+        // A process that was killed leaves its place as a reader behind, and what it read would be kept for ever.
+        if (!closing) root.readerCheck();
+      }
     },
     close: () => (closing ??= root.close()),
   };
@@ -75,6 +102,10 @@ function createState(table: Table, refuseClosed: () => void): State {
       const writes = changes.map(encodeChange);
       if (writes.length > 0) await write(table, writes);
     },
+    clear: async () => {
+      refuseClosed();
+      await settled(table.clearAsync());
+    },
   };
 }
 
@@ -99,6 +130,10 @@ async function write(table: Table, writes: readonly Write[]): Promise<void> {
       else void table.remove(key);
     }
   });
+  await settled(committed);
+}
+
+async function settled(committed: Promise<unknown>): Promise<void> {
   await committed.catch(async (error: unknown) => {
     throw new Error('the commit failed', { cause: await commitError(error) });
   });

@@ -20,10 +20,41 @@ export interface State {
   count(prefix: Key, options?: { readonly from?: Key; readonly to?: Key }): number;
   /** All changes or none, applied in order; visible to `get` and `list` once it resolves. */
   commit(changes: readonly Change[]): Promise<void>;
+  /** Removes every entry, all or none, after the commits before it. */
+  clear(): Promise<void>;
 }
 
 /** One environment holds the states of several projections, each under its own name. */
 export interface StateStore {
   open(name: string): State;
+  /** Of all states that were ever opened here and not removed. */
+  names(): readonly string[];
+  /** Removes a state for good. @throws when it is open. */
+  remove(name: string): Promise<void>;
+  /**
+   * Writes a copy of all states, as they were at one moment, into a file; the store goes on being used meanwhile, and
+   * another process does the work. An abort ends it at once and leaves what is half done.
+   */
+  backup(order: BackupOrder, signal: AbortSignal): Promise<Backup>;
   close(): Promise<void>;
 }
+
+export interface BackupOrder {
+  /** A folder beside the states, for the while that it takes: made, or emptied. */
+  readonly scratch: string;
+  /** Where the copy goes. It is on the disk when the backup resolves; its folder entry need not be. */
+  readonly file: string;
+  /** What this key holds in each state of the copy is told. */
+  readonly key: Key;
+}
+
+export interface Backup {
+  readonly bytes: number;
+  /** Of the file, in hexadecimal. */
+  readonly sha256: string;
+  /** By the name of the state; null where the key holds nothing. */
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** The file in a store's folder that `backup` makes a copy of: alone in a folder, it is a store again. */
+export const STORE_FILE = 'data.mdb';
