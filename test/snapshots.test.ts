@@ -6,6 +6,7 @@ import { openScope, type Scope } from '../src/lifecycle.ts';
 import type { Position } from '../src/ports/event-log/event-log.ts';
 import { openLmdbState } from '../src/ports/state/lmdb.ts';
 import type { StateStore } from '../src/ports/state/state.ts';
+import { ALL_ROLES } from '../src/roles.ts';
 import { keepingOf, keepSnapshots, makeSnapshot, openStates, STATES, type StatesOptions } from '../src/states.ts';
 import { BACKUP_SCRIPT } from './support/backup-script.ts';
 import { eventually } from './support/eventually.ts';
@@ -34,7 +35,7 @@ function withSetting(work: (setting: Setting) => Promise<void>): Promise<void> {
     const log = { id: 'log', head: () => Promise.resolve(head as Position) };
     const logger = { debug: tell, info: tell, warn: tell, error: tell };
     const keeping = keepingOf(
-      { snapshotDir: dir, snapshotEveryMs: 100 },
+      { snapshotDir: dir, snapshotEveryMs: 100, roles: ALL_ROLES },
       { dataDir, log, logger, freeBytes: () => 2 ** 40 },
     );
     const options = { ...keeping, behindMs: 0, open: (folder: string) => openLmdbState(folder, BACKUP_SCRIPT) };

@@ -1,12 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { decode } from '../events/codec.ts';
-import type { QueuesCounted } from '../events/ingest.ts';
-import { metadata } from '../events/metadata.ts';
+import { ingestEvent, type QueuesCounted } from '../events/ingest.ts';
 import { streamOf, type Ids } from '../ids.ts';
 import type { Started } from '../lifecycle.ts';
 import { openOutage, type Log } from '../log.ts';
 import type { QueueDepth } from '../ports/broker/broker.ts';
-import type { EventLog, NewEvent } from '../ports/event-log/event-log.ts';
+import type { EventLog } from '../ports/event-log/event-log.ts';
 
 export interface QueueCount extends QueueDepth {
   readonly name: string;
@@ -72,7 +71,7 @@ async function recordCount(options: QueueCountsOptions, before: Recorded | null)
   const text = JSON.stringify(counted);
   if (before?.text === text && at - before.at < REPEAT_MS) return before;
   const version = before?.version ?? (await versionNow(log));
-  const appended = await log.append(streamOf.queues, [eventOf(options, counted)], version);
+  const appended = await log.append(streamOf.queues, [ingestEvent(options, 'QueuesCounted', counted)], version);
   return { version: appended.version, text, at };
 }
 
@@ -92,12 +91,6 @@ function toRecord(counts: readonly QueueCount[], at: number): QueuesCounted {
       oldestAt: oldestSeconds === null ? null : Math.round(at - oldestSeconds * 1_000),
     })),
   };
-}
-
-function eventOf({ ids, now }: QueueCountsOptions, data: QueuesCounted): NewEvent {
-  const [id, correlationId] = [ids.random(), ids.random()];
-  const origin = { tenant: '', correlationId, causationId: correlationId };
-  return { id, type: 'QueuesCounted', data, metadata: metadata(origin, now()) };
 }
 
 /** What was counted last; null when that is too long ago, or never was. */
