@@ -1,4 +1,4 @@
-/** The stand-in for EventStoreDB in a process of its own, for `whole-path.ts`. Ends when its standard input does. */
+/** The stand-in for EventStoreDB in a process of its own, for `run.ts`. Ends when its standard input does. */
 import { startEventStore } from '../test/support/eventstore/server.ts';
 
 const { value: server, stop } = await startEventStore();

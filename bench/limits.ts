@@ -95,6 +95,8 @@ async function rabbit(scope: Scope, url: string): Promise<readonly Limit[]> {
     all(TOGETHER, () => channel.basicPublish({ routingKey: queue, durable: true, mandatory: true }, job)),
   );
   await channel.queueDelete({ queue });
+  // The connection would wait for it for ever.
+  await channel.close();
   await connection.close();
   const broker = scope.use(await openBroker({ kind: 'amqp', url, prefix: 'limits.' }, SILENT));
   let next = 0;

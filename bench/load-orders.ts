@@ -39,6 +39,8 @@ export interface LoadResult {
   readonly lost: number;
   /** Arrivals beyond the first of each. */
   readonly copies: number;
+  /** Items of bulk requests that were refused, by code. */
+  readonly refused: Readonly<Record<string, number>>;
   /** Of what was asked for in the window: from the first byte of the request to the arrival at the provider. */
   readonly latency: Percentiles;
   /** From the answer to the request; negative when the provider had it before that. */

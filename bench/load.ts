@@ -24,6 +24,7 @@ interface Run {
   accepted: number;
   received: number;
   copies: number;
+  readonly refused: Map<string, number>;
   /** Lanes that wait until there is room for more. */
   readonly waiting: (() => void)[];
 }
@@ -32,7 +33,7 @@ let run = openRun(0);
 
 function openRun(id: number): Run {
   const times = (): Float64Array => new Float64Array(CAPACITY);
-  const counts = { asked: 0, accepted: 0, received: 0, copies: 0 };
+  const counts = { asked: 0, accepted: 0, received: 0, copies: 0, refused: new Map<string, number>() };
   return { id, requestedAt: times(), answeredAt: times(), receivedAt: times(), ...counts, waiting: [] };
 }
 
@@ -78,20 +79,26 @@ async function ask(order: LoadOrder, client: Client): Promise<void> {
   const at = performance.now();
   run.requestedAt.fill(at, from, from + order.items);
   const answer = await client.post(body);
-  if (answer.includes('"errors":') || answer.includes('"error":{')) throw new Error(`refused: ${answer.slice(0, 500)}`);
+  if (answer.includes('"errors":')) throw new Error(`refused: ${answer.slice(0, 500)}`);
+  const refused = [...answer.matchAll(/"error":\{"code":"(\w+)"/g)];
+  for (const [, code = ''] of refused) run.refused.set(code, (run.refused.get(code) ?? 0) + 1);
   run.answeredAt.fill(performance.now(), from, from + order.items);
-  run.accepted += order.items;
+  run.accepted += order.items - refused.length;
   if (order.language !== 'noop') return;
   // Nothing is going to arrive.
   run.receivedAt[from] = performance.now();
   run.received += 1;
 }
 
+function refusedOf({ refused }: Run): number {
+  return [...refused.values()].reduce((sum, count) => sum + count, 0);
+}
+
 /** As fast as it goes, with so many on the way at most. */
 async function askClosed(order: LoadOrder, client: Client, until: () => boolean): Promise<void> {
   const lane = async (): Promise<void> => {
     while (!until()) {
-      if (run.asked - run.received + order.items <= order.onTheWay) await ask(order, client);
+      if (run.asked - refusedOf(run) - run.received + order.items <= order.onTheWay) await ask(order, client);
       else await new Promise<void>((resolve) => run.waiting.push(resolve));
     }
   };
@@ -161,6 +168,7 @@ function resultOf(from: Mark, to: Mark): LoadResult {
     accepted: run.accepted,
     lost: run.accepted - run.received,
     copies: run.copies,
+    refused: Object.fromEntries(run.refused),
     latency: between(requestedAt, receivedAt),
     sinceAnswer: between(answeredAt, receivedAt),
     answer: between(requestedAt, answeredAt),

@@ -29,7 +29,7 @@ const DEFAULTS = {
   'single-calls': '64',
   'on-the-way': '2000',
   rate: '20',
-  'peer-concurrency': '64',
+  'peer-concurrency': '192',
   'peer-processes': '1',
 } as const;
 

@@ -23,7 +23,17 @@ export function report({ measured, limits, skipped }: Findings, facts: string): 
     facts,
     ...skipped.map((why) => `SKIPPED: ${why}`),
     table(
-      ['', 'sent a second', `of ${whole(GOALS[0])}`, `of ${whole(GOALS[1])}`, 'of the peer', ...WAYS, 'lost', 'copies'],
+      [
+        '',
+        'sent a second',
+        `of ${whole(GOALS[0])}`,
+        `of ${whole(GOALS[1])}`,
+        'of the peer',
+        ...WAYS,
+        'lost',
+        'copies',
+        'refused',
+      ],
       loaded.map((each) => [
         titleOf(each),
         whole(each.sentPerSecond),
@@ -32,6 +42,7 @@ export function report({ measured, limits, skipped }: Findings, facts: string): 
         ...waysOf(each),
         whole(each.lost),
         whole(each.copies),
+        refusalsOf(each),
       ]),
     ),
     table(
@@ -51,6 +62,11 @@ const WAYS = ['request to provider p50, p95, p99 ms', 'answer to provider p99', 
 function waysOf({ latency, sinceAnswer, answer }: Measured): readonly string[] {
   const list = (...values: readonly number[]): string => values.map(ms).join(', ');
   return [list(latency.p50, latency.p95, latency.p99), ms(sinceAnswer.p99), list(answer.p50, answer.p99)];
+}
+
+function refusalsOf({ refused }: Measured): string {
+  const codes = Object.entries(refused).map(([code, count]) => `${whole(count)} ${code}`);
+  return codes.length === 0 ? '0' : codes.join(', ');
 }
 
 function titleOf({ who, channel, shape }: Measured): string {

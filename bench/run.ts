@@ -106,8 +106,18 @@ const options = readOptions(process.argv.slice(2));
 // All of it is below one folder, which goes whatever happens; processes go with this one.
 const folder = mkdtempSync(join(tmpdir(), 'heliograph-bench-'));
 process.env['TMPDIR'] = folder;
-process.once('exit', () => {
-  rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
-});
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+const remove = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
+const removeLate = (): void => {
+  // What was only starting is not gone at once, and still writes.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+  remove();
+};
+process.once('exit', remove);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    // After what ends the servers, which were started later.
+    process.off('exit', remove).once('exit', removeLate);
+    process.exit(130);
+  });
+}
 await run(options);
