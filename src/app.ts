@@ -16,10 +16,12 @@ import { openCursors, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
 import { start, together, type Scope, type Started } from './lifecycle.ts';
 import { openOutage, type Log } from './log.ts';
+import { measuredCommands, measuredLog, measuredReceipts } from './measured.ts';
+import { openMetrics, type Metrics } from './metrics.ts';
 import type { Analytics } from './ports/analytics/analytics.ts';
 import { EngineMissing } from './ports/analytics/chdb.ts';
 import { openAnalytics } from './ports/analytics/open.ts';
-import { BrokerUnavailable, QUEUES, type Broker } from './ports/broker/broker.ts';
+import { BrokerUnavailable, QUEUES, type Broker, type QueueDepth, type QueueName } from './ports/broker/broker.ts';
 import { openBroker } from './ports/broker/open.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import { openGuardedLog } from './ports/event-log/guarded.ts';
@@ -66,13 +68,14 @@ export function startApp(
   onWorking: () => void = () => undefined,
 ): Promise<Started<Running>> {
   return start(async (scope) => {
+    const metrics = openMetrics(Date.now);
     const dataDir = scope.use(await openDataDir(config.dataDir));
     const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
     const opened = scope.use(await openEventLog(config.eventLog, logger));
     const freeBytes = freeSpaceOn(
       config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
     );
-    const log = openGuardedLog(opened, freeBytes, diskLog(logger));
+    const log = measuredLog(openGuardedLog(opened, freeBytes, diskLog(logger)), metrics);
     const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
     const broker = scope.use(await openBroker(config.broker, logger));
     const analytics = await openAnalyticsIfPossible(scope, config, logger);
@@ -82,13 +85,15 @@ export function startApp(
     // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
     const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
     const providers = await openProviders(scope, { config, logger, openSandboxStates, receipts: address });
-    const parts = { config, logger, log, states, broker, context, providers, receipts: createReceipts(context) };
+    const receipts = createReceipts(context);
+    const parts = { config, logger, log, states, broker, context, providers, receipts, metrics };
     onWorking();
     const projections = await startProjections(scope, parts);
+    const queues = queuesOf(parts);
     const readModels = await startReadModels(scope, { ...context, log, config, logger, analytics });
-    const api = await openApi(
-      apiOptions({ ...parts, ...readModels, projections, freeBytes, bootstrapKey: bootstrap.appKey }),
-    );
+    metrics.watch({ ...readModels.figures, queues, projections, freeBytes, head: () => log.head() });
+    const edge = { ...parts, ...readModels, queues, projections, freeBytes, bootstrapKey: bootstrap.appKey };
+    const api = await openApi(apiOptions(edge));
     address.listenAt(api.value);
     // All take nothing new from now on and finish what they have: side by side, so that each has the whole time.
     scope.use(together(api, ...(await startWorkers({ ...parts, drainMs: DRAIN_MS }).catch(closing(api)))));
@@ -156,6 +161,7 @@ interface Parts {
   readonly context: CommandContext;
   readonly providers: Providers;
   readonly receipts: Receipts;
+  readonly metrics: Metrics;
 }
 
 type Projections = readonly (() => ProjectionStatus)[];
@@ -170,30 +176,36 @@ async function startProjections(scope: Scope, parts: Parts): Promise<Projections
   return [route, dispatch, parked];
 }
 
+type Queues = () => Promise<readonly (QueueDepth & { readonly name: QueueName })[]>;
+
+function queuesOf({ states, broker, context }: Parts): Queues {
+  const figures = { state: states.open('dispatch-2'), broker, now: context.now };
+  return () => Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures(figures, name)) })));
+}
+
 function sayUncounted(error: unknown): never {
   if (error instanceof BrokerUnavailable) throw new DomainError('UNAVAILABLE', 'the queues cannot be counted now');
   throw error;
 }
 
 interface Edge extends Parts, ReadModels {
+  readonly queues: Queues;
   readonly projections: Projections;
   readonly freeBytes: () => number;
   readonly bootstrapKey: string;
 }
 
 function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
-  const { config, logger, states, broker, context, bootstrapKey } = edge;
+  const { config, logger, context, bootstrapKey, metrics } = edge;
   const { outbox } = edge.providers;
-  const figures = { state: states.open('dispatch-2'), broker, now: context.now };
   return {
     host: config.host,
     port: config.port,
     publicUrl: config.publicUrl,
     development: config.development,
-    commands: createCommands(context),
+    commands: measuredCommands(createCommands(context), metrics),
     queries: createQueries(context, bootstrapKey),
-    queues: () =>
-      Promise.all(QUEUES.map(async (name) => ({ name, ...(await queueFigures(figures, name)) }))).catch(sayUncounted),
+    queues: () => edge.queues().catch(sayUncounted),
     head: async (tenant) =>
       context.cursors.of(tenant, {
         position: await context.log.head(),
@@ -211,7 +223,9 @@ function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
       page: renderSandboxPage,
       policy: sandboxPagePolicy,
     },
-    receipts: { receive: receiveReceipt(edge.providers, context.keys, edge.receipts) },
+    receipts: { receive: measuredReceipts(receiveReceipt(edge.providers, context.keys, edge.receipts), metrics) },
+    metrics: metrics.text,
+    observe: metrics,
     log: logger,
     newId: systemIds.random,
     timings: { drainMs: DRAIN_MS },

@@ -42,7 +42,7 @@ export async function openGraphqlHttp(options: ApiOptions, schema: GraphQLSchema
   return { value: handle, stop: () => apollo.stop() };
 }
 
-function createApollo({ development, log }: ApiOptions, schema: GraphQLSchema): ApolloServer<ApiContext> {
+function createApollo({ development, log, observe }: ApiOptions, schema: GraphQLSchema): ApolloServer<ApiContext> {
   // Apollo formats errors without saying whose they are. Not an AsyncLocalStorage: from its first use on it slows down
   // every promise of the process, by a tenth of all its work.
   const requests = new WeakMap<object, string>();
@@ -67,7 +67,7 @@ function createApollo({ development, log }: ApiOptions, schema: GraphQLSchema): 
     persistedQueries: false,
     stopOnTerminationSignals: false,
     includeStacktraceInErrorResponses: false,
-    formatError: (_formatted, error) => formatError(error, { development, log, requestId: requestOf(error) }),
+    formatError: (_formatted, error) => formatError(error, { development, log, observe, requestId: requestOf(error) }),
     plugins: [admission, noteWhose, ...SWITCHED_OFF],
     logger: toApolloLog(log),
   });

@@ -12,10 +12,14 @@ import { isReceiptPath, RECEIPT_METHODS } from './receipts.ts';
 const METHODS: Readonly<Record<string, string>> = {
   '/graphql': 'GET, POST',
   '/healthz': 'GET',
+  '/metrics': 'GET',
   '/readyz': 'GET',
   '/sandbox': 'GET',
   '/sandbox/outbox': 'GET',
 };
+
+/** Those who look after this process ask to the last. */
+const FOR_OPERATORS: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
 
 /** What a path answers to; undefined where there is nothing. */
 type Methods = (path: string) => string | undefined;
@@ -51,6 +55,10 @@ export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drai
     reply.raw.once('close', drain.enter());
     done(admit(request, reply, drain, methods));
   });
+  app.addHook('onResponse', (request, reply, done) => {
+    options.observe.httpTook(reply.elapsedTime / 1_000, request.routeOptions.url ?? '', reply.statusCode);
+    done();
+  });
   app.setErrorHandler((error, request, reply) => sendError(options, error, request, reply));
   return app;
 }
@@ -59,7 +67,7 @@ export function createHttp(options: ApiOptions, timings: ApiTimings, drain: Drai
 function admit(request: FastifyRequest, reply: FastifyReply, drain: Drain, methods: Methods): DomainError | undefined {
   setCommonHeaders(request, reply);
   const path = request.url.split('?', 1)[0] ?? '';
-  if (drain.begun() && path !== '/healthz' && path !== '/readyz') {
+  if (drain.begun() && !FOR_OPERATORS.has(path)) {
     reply.header('connection', 'close');
     return new DomainError('SHUTTING_DOWN', 'this process is stopping');
   }

@@ -1,4 +1,5 @@
 import type { Commands, Queries } from '../commands/commands.ts';
+import type { ErrorCode } from '../errors.ts';
 import type { Funnels, FunnelUpdates } from '../projections/funnel-figures.ts';
 import type { DeliveryUpdates } from '../projections/live-updates.ts';
 
@@ -23,6 +24,9 @@ export interface ApiOptions {
   readonly sandbox: SandboxView | null;
   /** Null: none are received. */
   readonly receipts: ProviderReceipts | null;
+  /** In Prometheus' text format 0.0.4. */
+  readonly metrics: () => Promise<string>;
+  readonly observe: ApiObserver;
   readonly log: ApiLog;
   readonly newId: () => string;
   readonly timings?: Partial<ApiTimings>;
@@ -75,6 +79,15 @@ export interface Readiness {
   readonly ready: boolean;
   /** Why not, for people. */
   readonly reasons: readonly string[];
+}
+
+/** Told of what happens at the edge, for metrics. Must not throw. */
+export interface ApiObserver {
+  /** From the head of the request to the end of its answer, in seconds; `route` is the pattern that was matched. */
+  readonly httpTook: (seconds: number, route: string, status: number) => void;
+  readonly errorAnswered: (code: ErrorCode) => void;
+  /** How many there are now. */
+  readonly socketsOpen: (open: number) => void;
 }
 
 /** The part of pino that is used. */

@@ -8,13 +8,17 @@ import type { Drain } from './drain.ts';
 import type { ApiOptions, SandboxView } from './options.ts';
 import { requireScope } from './scopes.ts';
 
-/** For operators and people: health, and the sandbox's outbox. */
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** For operators and people: health, metrics, and the sandbox's outbox. */
 export function addPages(app: FastifyInstance, options: ApiOptions, drain: Drain): void {
   app.get('/healthz', () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const { ready, reasons } = drain.begun() ? { ready: false, reasons: ['stopping'] } : await options.ready();
     return ready ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reasons });
   });
+  // Numbers about this process; nothing in them is about a person or a tenant.
+  app.get('/metrics', async (_request, reply) => reply.type(METRICS_TYPE).send(await options.metrics()));
   app.get('/sandbox', (_request, reply) => sendHtml(reply, sandboxOf(options).page, sandboxOf(options).policy));
   app.get<{ Querystring: { address?: string | string[] } }>('/sandbox/outbox', async (request, reply) => {
     const { messages, revision } = sandboxOf(options);

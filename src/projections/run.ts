@@ -26,6 +26,11 @@ export interface ProjectionStatus {
   readonly live: boolean;
   /** Events that it could not deal with and went past, since its state was made. */
   readonly parked: number;
+  /**
+   * When the oldest event in hand was recorded, in milliseconds since the epoch; until the end of the log is reached, the last
+   * one that is handled. Null: none is in hand.
+   */
+  readonly unhandledSince: number | null;
 }
 
 export interface RunOptions {
@@ -62,6 +67,7 @@ interface Run {
   readonly options: RunOptions;
   live: boolean;
   parked: number;
+  unhandledSince: number | null;
   /** Everything up to here is folded; the checkpoint in the state may lie a little before, never beyond. */
   position: Position;
   /** When the checkpoint was last committed, on the monotonic clock; milliseconds. */
@@ -81,6 +87,7 @@ export function runProjection(projection: Projection, options: RunOptions): Star
     options,
     live: false,
     parked,
+    unhandledSince: null,
     position: checkpointOf(projection),
     committedAt: -Infinity,
   };
@@ -91,17 +98,28 @@ export function runProjection(projection: Projection, options: RunOptions): Star
     position: () => run.position,
     handle: (batch, stopping) => apply(run, batch, stopping),
   });
-  return { value: () => ({ name, position: run.position, live: run.live, parked: run.parked }), stop };
+  return { value: () => statusOf(run), stop };
+}
+
+function statusOf({ projection, position, live, parked, unhandledSince }: Run): ProjectionStatus {
+  return { name: projection.name, position, live, parked, unhandledSince };
 }
 
 async function apply(run: Run, batch: EventBatch, stopping: AbortSignal): Promise<void> {
+  run.unhandledSince ??= recordedAt(batch.events[0]);
   await run.options.exclusive(async () => {
     if (batch.events.length > 0 || performance.now() - run.committedAt > IDLE_COMMIT_MS)
       await commit(run, batch, stopping);
     run.position = batch.position;
   });
   run.live ||= batch.live;
+  // Once it has been at the end, a batch that is not may still have been the last: what follows need not match.
+  run.unhandledSince = run.live ? null : (recordedAt(batch.events.at(-1)) ?? run.unhandledSince);
   run.projection.committed(run.live);
+}
+
+function recordedAt(event: RecordedEvent | undefined): number | null {
+  return event === undefined ? null : Date.parse(event.metadata.occurredAt);
 }
 
 async function commit(run: Run, { events, position }: EventBatch, stopping: AbortSignal): Promise<void> {

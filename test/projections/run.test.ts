@@ -186,7 +186,7 @@ describe('the checkpoint', () => {
       expect(again).toEqual([4, 5, 6]);
       const position = await world.log.head();
       await eventually(() => {
-        expect(second.status()).toEqual({ name: 'noted', live: true, parked: 0, position });
+        expect(second.status()).toEqual({ name: 'noted', live: true, parked: 0, position, unhandledSince: null });
       });
       await second.stop();
     });

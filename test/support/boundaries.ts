@@ -83,7 +83,7 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'parts of app.ts',
-    files: /^(providers|read-models|readiness|receipts|welcome|workers)\.ts$/,
+    files: /^(measured|providers|read-models|readiness|receipts|welcome|workers)\.ts$/,
     ours: /^(commands|projections|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
     types: /^api\//,
     builtins: ANY,
@@ -103,6 +103,14 @@ export const ZONES: readonly Zone[] = [
     ours: /^events\/address\.ts$|^[\w-]+\.ts$/,
     builtins: ANY,
     packages: NONE,
+  },
+  {
+    name: 'metrics',
+    files: /^metrics(-[\w]+)?\.ts$/,
+    ours: /^metrics-\w+\.ts$|^projections\/signals\.ts$/,
+    types: /^(events|ports|projections)\/|^errors\.ts$/,
+    builtins: NONE,
+    packages: /^prom-client$/,
   },
   { name: 'main.ts', files: /^main\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'log.ts', files: /^log\.ts$/, ours: /^config\.ts$/, builtins: ANY, packages: /^pino$/ },
