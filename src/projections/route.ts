@@ -82,7 +82,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       await options.log.append(streamOf.notification(context.id), routing(options, pending), version);
     } catch (error) {
       if (error instanceof WrongExpectedVersion) return;
-      reportFault(context.id, error);
+      reportFault(pending, error);
       inFlight.delete(context.id);
       wake.at(options.now() + RETRY_MS);
     }
@@ -99,12 +99,12 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
 }
 
 /** A log that takes nothing refuses every routing: one line a second tells it. */
-function faultReporter({ logger, now }: RouteOptions): (notification: string, err: unknown) => void {
+function faultReporter({ logger, now }: RouteOptions): (pending: Pending, err: unknown) => void {
   let reportedAt = -Infinity;
-  return (notification, err) => {
+  return ({ context, correlationId: requestId }, err) => {
     if (now() - reportedAt < RETRY_MS) return;
     reportedAt = now();
-    logger.error({ notification, err }, 'a routing could not be recorded; trying again');
+    logger.error({ notification: context.id, requestId, err }, 'a routing could not be recorded; trying again');
   };
 }
 

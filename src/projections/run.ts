@@ -145,11 +145,11 @@ function foldOrPark(run: Run, event: RecordedEvent, changes: Changes): void {
 
 function park(run: Run, { event, error }: { event: RecordedEvent; error: unknown }, changes: Changes): void {
   const { projection, options } = run;
-  const { position, stream, type, id } = event;
+  const { position, stream, type, id, metadata } = event;
   changes.put(['parked', position], { stream, type, id, error: String(error) });
   run.parked += 1;
   options.logger.error(
-    { projection: projection.name, stream, type, position, err: error },
+    { projection: projection.name, stream, type, position, requestId: metadata.correlationId, err: error },
     'parked an event that cannot be folded',
   );
 }
