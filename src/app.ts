@@ -40,6 +40,8 @@ import { openReceiptAddress, receiveReceipt } from './receipts.ts';
 import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
 import { isPhoneNumber } from './senders/sms-phone.ts';
 import { liquidTemplates } from './senders/templates.ts';
+import { tracedLog, tracedPublishing, tracedRequests } from './traced.ts';
+import { openTraces, type Tracer } from './traces.ts';
 import { startWorkers } from './workers.ts';
 
 /** What a person needs who just started it. */
@@ -69,13 +71,15 @@ export function startApp(
 ): Promise<Started<Running>> {
   return start(async (scope) => {
     const metrics = openMetrics(Date.now);
+    const tracer = scope.use(await openTraces(config.traces, logger));
     const dataDir = scope.use(await openDataDir(config.dataDir));
     const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
     const opened = scope.use(await openEventLog(config.eventLog, logger));
     const freeBytes = freeSpaceOn(
       config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
     );
-    const log = measuredLog(openGuardedLog(opened, freeBytes, diskLog(logger)), metrics);
+    const guarded = openGuardedLog(opened, freeBytes, diskLog(logger));
+    const log = tracedLog(measuredLog(guarded, metrics), tracer);
     const states = await openStates(scope, join(dataDir.path, 'state', log.id), freeBytes);
     const broker = scope.use(await openBroker(config.broker, logger));
     const analytics = await openAnalyticsIfPossible(scope, config, logger);
@@ -86,7 +90,7 @@ export function startApp(
     const openSandboxStates = (): Promise<StateStore> => openStates(scope, join(dataDir.path, 'sandbox'), freeBytes);
     const providers = await openProviders(scope, { config, logger, openSandboxStates, receipts: address });
     const receipts = createReceipts(context);
-    const parts = { config, logger, log, states, broker, context, providers, receipts, metrics };
+    const parts = { config, logger, log, states, broker, context, providers, receipts, metrics, tracer };
     onWorking();
     const projections = await startProjections(scope, parts);
     const queues = queuesOf(parts);
@@ -162,16 +166,26 @@ interface Parts {
   readonly providers: Providers;
   readonly receipts: Receipts;
   readonly metrics: Metrics;
+  readonly tracer: Tracer;
 }
 
 type Projections = readonly (() => ProjectionStatus)[];
 
 async function startProjections(scope: Scope, parts: Parts): Promise<Projections> {
-  const { logger, log, states, broker, context, receipts } = parts;
+  const { logger, log, states, broker, context, receipts, tracer } = parts;
   const { now, ids, channels } = context;
   // Named anew whenever its shape changes: what an older version kept is not read, but folded again from the log.
   const route = scope.use(startRoute({ log, state: states.open('route-2'), logger, ids, now, channels }));
-  const dispatch = scope.use(await startDispatch({ log, state: states.open('dispatch-2'), broker, logger, now }));
+  const dispatch = scope.use(
+    await startDispatch({
+      log,
+      state: states.open('dispatch-2'),
+      broker,
+      logger,
+      now,
+      publishing: tracedPublishing(tracer),
+    }),
+  );
   const parked = scope.use(startReceipts({ log, state: states.open('receipts'), logger, now, receipts }));
   return [route, dispatch, parked];
 }
@@ -226,6 +240,7 @@ function apiOptions(edge: Edge): Parameters<typeof openApi>[0] {
     receipts: { receive: measuredReceipts(receiveReceipt(edge.providers, context.keys, edge.receipts), metrics) },
     metrics: metrics.text,
     observe: metrics,
+    trace: tracedRequests(edge.tracer),
     log: logger,
     newId: systemIds.random,
     timings: { drainMs: DRAIN_MS },

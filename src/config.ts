@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { readProviders, type ProvidersConfig } from './config-providers.ts';
 import { faultOfAmqpUrl, isAmqpUrl, isQueuePrefix, type RabbitMqServer } from './amqp-url.ts';
 import { isClickhouseUrl, isClusterName, parseClickhouseUrl, type ClickhouseServer } from './clickhouse-url.ts';
+import { readTraces, type TracesConfig } from './config-traces.ts';
 import { isEsdbUrl, parseEsdbUrl, type EventStoreDBServer } from './esdb-url.ts';
 import {
   ConfigError,
@@ -50,6 +51,8 @@ export interface Config extends ProvidersConfig {
   /** Pauses before the second, third … attempt, in milliseconds; after the last one a delivery is dead-lettered. */
   readonly retryScheduleMs: readonly number[];
   readonly logLevel: LogLevel;
+  /** Null: nothing is traced. */
+  readonly traces: TracesConfig | null;
   /** Whether tools for people, such as GraphiQL, are served. */
   readonly development: boolean;
 }
@@ -102,6 +105,7 @@ export function readConfig(environment: Environment): Config {
     doubtPolicy: readChoice(env, 'DOUBT_POLICY', DOUBT_POLICIES, 'RESEND'),
     retryScheduleMs: readRetrySchedule(env),
     logLevel: readChoice(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
+    traces: readTraces(env),
     development,
   };
   if (env.problems.length > 0) throw new ConfigError(env.problems);

@@ -498,3 +498,50 @@ describe('a mistake', () => {
     expect(found.join('\n')).not.toContain('hunter2');
   });
 });
+
+describe('Traces', () => {
+  const URL = 'OTEL_EXPORTER_OTLP_ENDPOINT';
+
+  it('are off unless there is an endpoint', () => {
+    expect(readConfig({}).traces).toBeNull();
+    expect(readConfig({ OTEL_SERVICE_NAME: 'x', OTEL_EXPORTER_OTLP_HEADERS: 'a=b' }).traces).toBeNull();
+  });
+
+  it('go where OpenTelemetry says', () => {
+    expect(readConfig({ [URL]: 'http://collector:4318' }).traces).toEqual({
+      url: 'http://collector:4318/v1/traces',
+      headers: {},
+      serviceName: 'heliograph',
+      ratio: 1,
+    });
+    const env = {
+      [URL]: 'http://collector:4318/base/',
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://other/traces?x=1',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20abc==, x-tenant = one',
+      OTEL_SERVICE_NAME: 'mine',
+      OTEL_TRACES_SAMPLER_ARG: '0.25',
+    };
+    expect(readConfig(env).traces).toEqual({
+      url: 'https://other/traces?x=1',
+      headers: { authorization: 'Basic abc==', 'x-tenant': 'one' },
+      serviceName: 'mine',
+      ratio: 0.25,
+    });
+    expect(readConfig({ [URL]: 'http://collector/base/' }).traces?.url).toBe('http://collector/base/v1/traces');
+  });
+
+  it.each([
+    [URL, 'collector:4318'],
+    [URL, 'http://user:secret@collector'],
+    ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'grpc://collector'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'secret'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a=b,=secret'],
+    ['OTEL_TRACES_SAMPLER_ARG', '2'],
+    ['OTEL_TRACES_SAMPLER_ARG', '-1'],
+  ])('are refused with %s=%s, and no secret is repeated', (name, value) => {
+    const [problem = '', ...others] = problems({ [name]: value });
+    expect(problem).toMatch(new RegExp(`^${name} `));
+    expect(problem).not.toContain('secret');
+    expect(others).toEqual([]);
+  });
+});

@@ -29,7 +29,8 @@ export async function openGraphqlHttp(options: ApiOptions, schema: GraphQLSchema
   const apollo = createApollo(options, schema);
   await apollo.start();
   const handle: GraphqlHandler = async (request, reply) => {
-    const caller = await authenticate(options.queries, request.headers.authorization, request.id);
+    const known = await authenticate(options.queries, request.headers.authorization, request.id);
+    const caller = { ...known, ...traced(options, request, reply) };
     checkSource(sourceOf(request));
     checkSubscriptionRootsIn(sourceOf(request));
     const context = createContext(options, caller, variablesOf(request.body));
@@ -40,6 +41,24 @@ export async function openGraphqlHttp(options: ApiOptions, schema: GraphQLSchema
     return send(reply, response);
   };
   return { value: handle, stop: () => apollo.stop() };
+}
+
+/** The span ends with the answer, whatever that is. */
+function traced(
+  { trace }: ApiOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): { readonly traceparent?: string } {
+  const header = request.headers['traceparent'];
+  const { method, id: requestId } = request;
+  const span = trace(typeof header === 'string' ? header : undefined, {
+    method,
+    requestId,
+    elapsedMs: reply.elapsedTime,
+  });
+  if (span.traceparent === undefined) return {};
+  reply.raw.once('close', () => span.end(reply.statusCode));
+  return { traceparent: span.traceparent };
 }
 
 function createApollo({ development, log, observe }: ApiOptions, schema: GraphQLSchema): ApolloServer<ApiContext> {

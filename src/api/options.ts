@@ -27,6 +27,8 @@ export interface ApiOptions {
   /** In Prometheus' text format 0.0.4. */
   readonly metrics: () => Promise<string>;
   readonly observe: ApiObserver;
+  /** Begins the span of a GraphQL request over HTTP whose client is known; its `traceparent` header may be anything. */
+  readonly trace: (traceparent: string | undefined, request: TracedRequest) => RequestSpan;
   readonly log: ApiLog;
   readonly newId: () => string;
   readonly timings?: Partial<ApiTimings>;
@@ -79,6 +81,19 @@ export interface Readiness {
   readonly ready: boolean;
   /** Why not, for people. */
   readonly reasons: readonly string[];
+}
+
+export interface TracedRequest {
+  readonly method: string;
+  readonly requestId: string;
+  /** Since it came; milliseconds. */
+  readonly elapsedMs: number;
+}
+
+export interface RequestSpan {
+  /** Undefined where nothing is traced. */
+  readonly traceparent: string | undefined;
+  readonly end: (status: number) => void;
 }
 
 /** Told of what happens at the edge, for metrics. Must not throw. */

@@ -26,6 +26,7 @@ export interface Entry {
   readonly session: string | null;
   /** How often it was published again on suspicion. */
   readonly refeeds: number;
+  readonly traceparent?: string;
 }
 
 /** Folds one event into the index: a routing opens deliveries, an attempt or a failure sets the next due time, an ending closes. */
@@ -66,7 +67,7 @@ export function foldDispatch(event: RecordedEvent, changes: Changes): void {
 }
 
 function open({ metadata }: RecordedEvent, decision: Decision, expiresAt: string | null, changes: Changes): void {
-  const { notification, tenant, occurredAt } = metadata;
+  const { notification, tenant, occurredAt, traceparent } = metadata;
   if (notification === undefined) throw new Error('a routing that does not say of which notification');
   if (decision.outcome !== 'QUEUE') return;
   put(changes, {
@@ -80,6 +81,7 @@ function open({ metadata }: RecordedEvent, decision: Decision, expiresAt: string
     fedAt: null,
     session: null,
     refeeds: 0,
+    ...(traceparent !== undefined && { traceparent }),
   });
 }
 

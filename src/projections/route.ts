@@ -110,12 +110,12 @@ function faultReporter({ logger, now }: RouteOptions): (pending: Pending, err: u
 
 /** What is recorded for one request: its decisions, and at once the expiry of what came too late. */
 function routing({ state, ids, now, channels: available }: RouteOptions, pending: Pending): readonly NewEvent[] {
-  const { context, tenant, correlationId, eventId, channels, expiresAt } = pending;
+  const { context, tenant, correlationId, traceparent, eventId, channels, expiresAt } = pending;
   const user = userOf(state, tenant, context.userId);
   const input = { notificationId: context.id, channels, category: context.category, available };
   const decisions = decideRouting(input, user);
   const at = now();
-  const origin = { tenant, correlationId, causationId: eventId };
+  const origin = { tenant, correlationId, causationId: eventId, traceparent };
   const stamp: Metadata = { ...metadata(origin, at), notification: context };
   const routed: NewEvent = {
     id: ids.random(),

@@ -10,6 +10,8 @@ export interface Message {
   readonly notificationId: string;
   /** Names the request in the log; the provider is not told. */
   readonly requestId?: string;
+  /** Nor is it told this. */
+  readonly traceparent?: string;
   /** Also the identity that providers are given: the same for every attempt at this delivery. */
   readonly deliveryId: string;
   readonly channel: Channel;

@@ -230,6 +230,7 @@ function messageFor(
     tenant: notification.tenant,
     notificationId: notification.id,
     requestId: notification.correlationId,
+    ...(notification.traceparent !== undefined && { traceparent: notification.traceparent }),
     deliveryId,
     channel: delivery.channel,
     lane: notification.request.lane,

@@ -38,9 +38,10 @@ export interface Fake {
 export const SECRET = 'the-secret';
 
 /** For an edge whose metrics nobody looks at. */
-export const UNOBSERVED: Pick<ApiOptions, 'metrics' | 'observe'> = {
+export const UNOBSERVED: Pick<ApiOptions, 'metrics' | 'observe' | 'trace'> = {
   metrics: () => Promise.resolve(''),
   observe: { httpTook: () => undefined, errorAnswered: () => undefined, socketsOpen: () => undefined },
+  trace: () => ({ traceparent: undefined, end: () => undefined }),
 };
 
 export function createFake(): Fake {

@@ -51,16 +51,19 @@ const lastRecipient = new Map<number, string>();
 
 /** A server that repeats whatever it was told, as some do. */
 const chatty: Script = ({ step, line, connection }) => {
-  if (step === 'RCPT') lastRecipient.set(connection, line);
+  if (step !== 'RCPT') return answerTo(step, lastRecipient.get(connection) ?? '');
+  lastRecipient.set(connection, line);
+  if (line.includes('refused')) return `550 5.1.1 no such user: ${line}`;
+  if (line.includes('busy')) return `451 4.2.0 not now: ${line}`;
+  return line.includes('cut') ? CUT : undefined;
+};
+
+function answerTo(step: string, to: string): string | undefined {
   if (step === 'EHLO') return '250-hello\r\n250 AUTH PLAIN LOGIN';
   if (step === 'AUTH') return '235 welcome';
-  if (step === 'RCPT' && line.includes('refused')) return `550 5.1.1 no such user: ${line}`;
-  if (step === 'RCPT' && line.includes('busy')) return `451 4.2.0 not now: ${line}`;
-  if (step === 'RCPT' && line.includes('cut')) return CUT;
-  const to = lastRecipient.get(connection) ?? '';
   if (step === 'message' && to.includes('later')) return `451 4.3.0 not ${MARKS.title} ${MARKS.body} ${to}`;
   return undefined;
-};
+}
 
 const content = {
   title: MARKS.title,

@@ -83,7 +83,7 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'parts of app.ts',
-    files: /^(measured|providers|read-models|readiness|receipts|welcome|workers)\.ts$/,
+    files: /^(measured|providers|read-models|readiness|receipts|traced|welcome|workers)\.ts$/,
     ours: /^(commands|projections|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
     types: /^api\//,
     builtins: ANY,
@@ -99,7 +99,7 @@ export const ZONES: readonly Zone[] = [
   },
   {
     name: 'config.ts',
-    files: /^config(-providers)?\.ts$/,
+    files: /^config(-providers|-traces)?\.ts$/,
     ours: /^events\/address\.ts$|^[\w-]+\.ts$/,
     builtins: ANY,
     packages: NONE,
@@ -111,6 +111,14 @@ export const ZONES: readonly Zone[] = [
     types: /^(events|ports|projections)\/|^errors\.ts$/,
     builtins: NONE,
     packages: /^prom-client$/,
+  },
+  {
+    name: 'traces-otlp.ts',
+    files: /^traces-otlp\.ts$/,
+    ours: /^(log|traces)\.ts$/,
+    types: /^(config-traces|lifecycle)\.ts$/,
+    builtins: NONE,
+    packages: /^@opentelemetry\/(api|exporter-trace-otlp-http|resources|sdk-trace-base)$/,
   },
   { name: 'main.ts', files: /^main\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'log.ts', files: /^log\.ts$/, ours: /^config\.ts$/, builtins: ANY, packages: /^pino$/ },
