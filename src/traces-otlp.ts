@@ -77,7 +77,8 @@ function telling(exporter: OTLPTraceExporter, logger: Log): SpanExporter {
   return {
     export: (spans, done) => {
       exporter.export(spans, (result) => {
-        if (result.code === 0) outage.over({});
+        const code: number = result.code;
+        if (code === 0) outage.over({});
         else outage.met({ reason: result.error?.message.slice(0, 200) });
         done(result);
       });

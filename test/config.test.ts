@@ -74,6 +74,7 @@ describe('an empty environment', () => {
       doubtPolicy: 'RESEND',
       retryScheduleMs: [30_000, 120_000, 600_000],
       logLevel: 'info',
+      traces: null,
       development: true,
     });
   });
@@ -203,6 +204,7 @@ describe('a full environment', () => {
       push: { kind: 'fcm', serviceAccount: SERVICE_ACCOUNT },
       emailConcurrency: 256,
       smsConcurrency: 1,
+      traces: null,
       pushConcurrency: 200,
       doubtPolicy: 'HOLD',
       retryScheduleMs: [100, 1_000, 120_000, 86_400_000],

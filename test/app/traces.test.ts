@@ -1,13 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { openCollector, type CollectedSpan, type Collector } from '../support/otlp-collector.ts';
 import { AUTHORIZATION, startService, type Service } from '../support/service.ts';
 import { withTempDir } from '../support/temp-dir.ts';
 
-const PROBE = fileURLToPath(new URL('../support/loaded-packages.cjs', import.meta.url));
+const PROBE = new URL('../support/loaded-packages.mjs', import.meta.url).href;
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const CALLER = 'b7ad6b7169203331';
 
@@ -49,7 +48,7 @@ async function withService(
   let loaded: readonly string[] = [];
   await withTempDir(async (folder) => {
     const file = join(folder, 'loaded.json');
-    const probe = { NODE_OPTIONS: `--require=${PROBE}`, LOADED_PACKAGES: file };
+    const probe = { NODE_OPTIONS: `--import=${PROBE}`, LOADED_PACKAGES: file };
     const service = await startService(join(folder, 'data'), { ...probe, ...env });
     try {
       await work(service);
