@@ -12,6 +12,8 @@ import { openCursors, systemIds } from './ids.ts';
 import { newCredentials, openKeys } from './keys.ts';
 import { start, together, type Scope, type Started } from './lifecycle.ts';
 import { openOutage, type Log } from './log.ts';
+import { measuredLog } from './measured.ts';
+import { openMetrics, type Metrics } from './metrics.ts';
 import type { Analytics } from './ports/analytics/analytics.ts';
 import { EngineMissing } from './ports/analytics/chdb.ts';
 import { openAnalytics } from './ports/analytics/open.ts';
@@ -23,16 +25,16 @@ import { openEventLog } from './ports/event-log/open.ts';
 import { openGuardedStates } from './ports/state/guarded.ts';
 import { openLmdbState } from './ports/state/lmdb.ts';
 import type { StateStore } from './ports/state/state.ts';
-import type { Ingest } from './projections/analytics.ts';
-import type { ProjectionStatus } from './projections/run.ts';
 import { availableChannels, destinationsOf, openProviders, type Destination, type Providers } from './providers.ts';
-import { startReadModels, startWriter } from './read-models.ts';
+import { startReadModels } from './read-models.ts';
 import { openReceiptAddress } from './receipts.ts';
 import { keepsState, usesAnalytics, usesBroker } from './roles.ts';
 import { liquidTemplates } from './senders/templates.ts';
 import { isPhoneNumber } from './senders/sms-phone.ts';
-import { isAlone, leasesOf, queueCounts, startDispatching, startRouting, type Dispatching } from './single-writers.ts';
-import { keepingOf, keepSnapshots, openStates, type Keeping } from './states.ts';
+import { queueCounts, startSingleWriters } from './single-writers.ts';
+import { keepingOf, openStates, type Keeping } from './states.ts';
+import { tracedLog } from './traced.ts';
+import { openTraces, type Tracer } from './traces.ts';
 import { startWorkers } from './workers.ts';
 
 /** What a person needs who just started it. */
@@ -77,9 +79,12 @@ export function startApp(
     const readModels = isApi
       ? await startReadModels(scope, { ...context, ...parts, log: ground.log }, writers.ingest)
       : null;
-    const queues = (): ReturnType<typeof queueCounts> => queueCounts(parts, writers.dispatching);
+    const queues = (): ReturnType<typeof queueCounts> => queueCounts(ground, writers);
     const clients = readModels && { ...parts, ...readModels, bootstrapKey: bootstrap.appKey, queues };
-    const edge = await openEdge({ ...parts, projections: writers.projections, drainMs: DRAIN_MS }, clients);
+    const { projections } = writers;
+    const { freeBytes, log } = ground;
+    parts.metrics.watch({ ...readModels?.figures, ...writers.figures, projections, freeBytes, head: () => log.head() });
+    const edge = await openEdge({ ...parts, projections, drainMs: DRAIN_MS }, clients);
     address.listenAt(edge.value);
     // All take nothing new from now on and finish what they have: side by side, so that each has the whole time.
     scope.use(together(edge, ...(await startSenders(parts).catch(closing(edge)))));
@@ -93,6 +98,8 @@ const NOBODY = { appKey: '', appSecret: null };
 
 /** What every process needs, whatever it does. */
 async function openGround(scope: Scope, config: Config, logger: Log): Promise<Ground> {
+  const metrics = openMetrics(Date.now);
+  const tracer = scope.use(await openTraces(config.traces, logger));
   const dataDir = scope.use(await openDataDir(config.dataDir));
   const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
   const holder = await dataDir.secret('lease-holder', systemIds.random);
@@ -100,19 +107,35 @@ async function openGround(scope: Scope, config: Config, logger: Log): Promise<Gr
   const freeBytes = freeSpaceOn(
     config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
   );
-  const log = openGuardedLog(opened, freeBytes, diskLog(logger));
+  const guarded = openGuardedLog(opened, freeBytes, diskLog(logger));
+  const log = tracedLog(measuredLog(guarded, metrics), tracer);
   const keeping = keepingOf(config, { dataDir: dataDir.path, log, logger, freeBytes });
   const states = keepsState(config.roles) ? await openStates(scope, { ...keeping, open: openLmdbState }) : null;
   // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
   const openSandboxStates = async (): Promise<StateStore> =>
     openGuardedStates(scope.use(await openLmdbState(join(dataDir.path, 'sandbox'))), freeBytes);
   const context = commandContext(log, secretKey, { config, logger });
-  return { config, logger, dataDir, holder, log, keeping, states, context, freeBytes, openSandboxStates };
+  return {
+    config,
+    logger,
+    metrics,
+    tracer,
+    dataDir,
+    holder,
+    log,
+    keeping,
+    states,
+    context,
+    freeBytes,
+    openSandboxStates,
+  };
 }
 
 interface Ground {
   readonly config: Config;
   readonly logger: Log;
+  readonly metrics: Metrics;
+  readonly tracer: Tracer;
   readonly dataDir: DataDir;
   /** Names the data directory to other processes. */
   readonly holder: string;
@@ -132,41 +155,6 @@ interface Parts extends Ground {
   readonly analytics: Analytics | null;
   readonly providers: Providers;
   readonly receipts: Receipts;
-}
-
-interface SingleWriters {
-  readonly projections: readonly (() => ProjectionStatus)[];
-  readonly dispatching: Dispatching | null;
-  /** How far ClickHouse is; null: another process may be the one that writes it. */
-  readonly ingest: Ingest | null;
-}
-
-async function startSingleWriters(scope: Scope, parts: Parts): Promise<SingleWriters> {
-  const { config, holder, states, broker, analytics, context } = parts;
-  const { roles } = config;
-  const leaseOf = leasesOf(scope, parts, holder);
-  const route =
-    roles.has('route') && states ? startRouting(scope, { ...parts, states, lease: leaseOf('route') }) : null;
-  const dispatching =
-    roles.has('dispatch') && states && broker
-      ? await startDispatching(scope, { ...parts, states, broker, lease: leaseOf('dispatch') })
-      : null;
-  const projections = [...(route ? [route] : []), ...(dispatching?.statuses ?? [])];
-  if (states) scope.use(keepSnapshots(snapshotsOf(parts, states, projections)));
-  const announces = !isAlone(config);
-  const ingest = roles.has('analytics')
-    ? startWriter(scope, { ...context, ...parts, analytics, log: parts.log, announces, lease: leaseOf('analytics') })
-    : null;
-  return { projections, dispatching, ingest: announces ? null : ingest };
-}
-
-function snapshotsOf(
-  { config, keeping, context: { now } }: Parts,
-  store: StateStore,
-  projections: SingleWriters['projections'],
-): Parameters<typeof keepSnapshots>[0] {
-  const isLive = (): boolean => projections.every((status) => status().live);
-  return { ...keeping, store, isLive, everyMs: config.snapshotEveryMs, now };
 }
 
 function startSenders(parts: Parts): Promise<readonly Started<void>[]> {

@@ -5,6 +5,7 @@ import { readSnapshots, type SnapshotsConfig } from './config-snapshots.ts';
 import { faultOfAmqpUrl, isAmqpUrl, isQueuePrefix, type RabbitMqServer } from './amqp-url.ts';
 import { isClickhouseUrl, isClusterName, parseClickhouseUrl, type ClickhouseServer } from './clickhouse-url.ts';
 import { checkRoles, readRoles } from './config-roles.ts';
+import { readTraces, type TracesConfig } from './config-traces.ts';
 import { isEsdbUrl, parseEsdbUrl, type EventStoreDBServer } from './esdb-url.ts';
 import {
   ConfigError,
@@ -55,6 +56,8 @@ export interface Config extends ProvidersConfig, SnapshotsConfig {
   /** Pauses before the second, third … attempt, in milliseconds; after the last one a delivery is dead-lettered. */
   readonly retryScheduleMs: readonly number[];
   readonly logLevel: LogLevel;
+  /** Null: nothing is traced. */
+  readonly traces: TracesConfig | null;
   /** Whether tools for people, such as GraphiQL, are served. */
   readonly development: boolean;
 }
@@ -109,6 +112,7 @@ export function readConfig(environment: Environment): Config {
     doubtPolicy: readChoice(env, 'DOUBT_POLICY', DOUBT_POLICIES, 'RESEND'),
     retryScheduleMs: readRetrySchedule(env),
     logLevel: readChoice(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
+    traces: readTraces(env),
     development,
   };
   checkRoles(env, roles, config);

@@ -9,6 +9,8 @@ import { DomainError } from './errors.ts';
 import { systemIds } from './ids.ts';
 import type { Started } from './lifecycle.ts';
 import type { Log } from './log.ts';
+import { measuredCommands, measuredReceipts } from './measured.ts';
+import type { Metrics } from './metrics.ts';
 import { BrokerUnavailable } from './ports/broker/broker.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import type { ProjectionStatus } from './projections/run.ts';
@@ -17,10 +19,14 @@ import type { ReadModels } from './read-models.ts';
 import { openReadiness } from './readiness.ts';
 import { receiveReceipt } from './receipts.ts';
 import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
+import { tracedRequests } from './traced.ts';
+import type { Tracer } from './traces.ts';
 
 export interface EdgeOptions {
   readonly config: Config;
   readonly logger: Log;
+  readonly metrics: Metrics;
+  readonly tracer: Tracer;
   readonly log: EventLog;
   readonly projections: readonly (() => ProjectionStatus)[];
   readonly freeBytes: () => number;
@@ -43,18 +49,30 @@ export function openEdge(options: EdgeOptions, clients: ClientParts | null): Pro
 }
 
 function healthOptions(options: EdgeOptions): Parameters<typeof openHealth>[0] {
-  const { config, logger, drainMs } = options;
+  const { config, logger, metrics, drainMs } = options;
   const { host, port, publicUrl, development } = config;
   const ready = openReadiness(options);
-  return { host, port, publicUrl, development, ready, log: logger, newId: systemIds.random, timings: { drainMs } };
+  return {
+    host,
+    port,
+    publicUrl,
+    development,
+    ready,
+    metrics: metrics.text,
+    observe: metrics,
+    log: logger,
+    newId: systemIds.random,
+    timings: { drainMs },
+  };
 }
 
 function apiOptions(options: EdgeOptions, clients: ClientParts): ApiOptions {
   const { context, providers, receipts, bootstrapKey, queues } = clients;
+  const { metrics } = options;
   const { outbox } = providers;
   return {
     ...healthOptions(options),
-    commands: createCommands(context),
+    commands: measuredCommands(createCommands(context), metrics),
     queries: createQueries(context, bootstrapKey),
     queues: () => queues().then(sayUntold, sayUncounted),
     head: async (tenant) =>
@@ -73,7 +91,8 @@ function apiOptions(options: EdgeOptions, clients: ClientParts): ApiOptions {
       page: renderSandboxPage,
       policy: sandboxPagePolicy,
     },
-    receipts: { receive: receiveReceipt(providers, context.keys, receipts) },
+    receipts: { receive: measuredReceipts(receiveReceipt(providers, context.keys, receipts), metrics) },
+    trace: tracedRequests(options.tracer),
   };
 }
 

@@ -127,7 +127,7 @@ async function pushOptions(
 
 /** Names the delivery, never its address or content. */
 function failureLog(logger: Log): (failure: object, message: Message) => void {
-  return (failure, { deliveryId, channel }) => {
-    logger.warn({ delivery: deliveryId, channel, ...failure }, 'an attempt failed');
+  return (failure, { notificationId: notification, deliveryId: delivery, requestId, channel }) => {
+    logger.warn({ notification, delivery, requestId, channel, ...failure }, 'an attempt failed');
   };
 }

@@ -2,6 +2,7 @@ import type { Config } from './config.ts';
 import type { Cursors, Ids } from './ids.ts';
 import type { Scope } from './lifecycle.ts';
 import type { Log } from './log.ts';
+import type { Sources } from './metrics-gauges.ts';
 import type { Analytics } from './ports/analytics/analytics.ts';
 import { AnalyticsError } from './ports/analytics/analytics.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
@@ -37,6 +38,8 @@ export interface ReadModels {
   readonly funnels: Funnels;
   readonly funnelUpdates: FunnelUpdates;
   readonly deliveryUpdates: DeliveryUpdates;
+  /** For metrics. */
+  readonly figures: Pick<Sources, 'ingestLagMs' | 'live' | 'funnelReaders'>;
 }
 
 /** Starts the writer of ClickHouse; nothing of it stands between a request and its delivery. */
@@ -60,7 +63,10 @@ export async function startReadModels(
   const funnelUpdates = scope.use(openFunnelUpdates({ funnels, ingest, now, logger }));
   const { resumeWindowMs } = config;
   const live = await startLive({ log, analytics, ingest, cursors, now, logger, resumeWindowMs });
-  return { funnels, funnelUpdates, deliveryUpdates: scope.use(live) };
+  const deliveryUpdates = scope.use(live);
+  const funnelReaders = (): number => funnelUpdates.load().readers;
+  const figures = { ingestLagMs: ingest.lagMs, live: deliveryUpdates.status, funnelReaders };
+  return { funnels, funnelUpdates, deliveryUpdates, figures };
 }
 
 const absent = (): Promise<never> =>
@@ -76,6 +82,7 @@ const ABSENT: Analytics = {
 
 const NEVER: Ingest = {
   watermark: () => null,
+  lagMs: () => null,
   progress: () => 'this platform has no embedded ClickHouse',
   onCommitted: () => () => undefined,
 };

@@ -5,10 +5,14 @@ import type { Config } from './config.ts';
 import type { Channel } from './events/event.ts';
 import type { Started } from './lifecycle.ts';
 import type { Log } from './log.ts';
+import { measuredDeliveries, measuredSender } from './measured.ts';
+import type { Metrics } from './metrics.ts';
 import type { Broker, NotificationType } from './ports/broker/broker.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import type { Providers } from './providers.ts';
 import { composeWith } from './senders/compose.ts';
+import { tracedWork } from './traced.ts';
+import type { Tracer } from './traces.ts';
 import { startWorker } from './senders/worker.ts';
 
 export interface WorkersOptions {
@@ -19,6 +23,8 @@ export interface WorkersOptions {
   readonly context: CommandContext;
   readonly providers: Pick<Providers, 'senders'>;
   readonly drainMs: number;
+  readonly metrics: Metrics;
+  readonly tracer: Tracer;
 }
 
 /** From taking a job to having recorded its outcome. */
@@ -35,19 +41,31 @@ const TYPES: Readonly<Record<Channel, readonly NotificationType[]>> = {
 
 /** One worker for each notification type (N43), so that a slow provider holds up nobody else. */
 export function startWorkers(options: WorkersOptions): Promise<readonly Started<void>[]> {
-  const { config, logger, log, broker, context, providers, drainMs } = options;
+  const { config, logger, log, broker, context, providers, drainMs, metrics, tracer } = options;
+  const { now } = context;
+  const deliveries = createDeliveries(context, deliveryPolicy(config));
   const concurrency = concurrencyOf(config);
   const common = {
     broker,
-    deliveries: createDeliveries(context, deliveryPolicy(config)),
     compose: composeWith(log),
     logger,
-    now: context.now,
+    now,
     timeLimitMs: SEND_LIMIT_MS,
     drainMs,
   };
   const workers = providers.senders.flatMap((sender) =>
-    TYPES[sender.channel].map((type) => ({ ...common, type, sender, concurrency: concurrency[sender.channel] })),
+    TYPES[sender.channel].map((type) =>
+      tracedWork(
+        {
+          ...common,
+          type,
+          sender: measuredSender(sender, metrics),
+          deliveries: measuredDeliveries(deliveries, { type, metrics, now }),
+          concurrency: concurrency[sender.channel],
+        },
+        tracer,
+      ),
+    ),
   );
   return Promise.all(workers.map(startWorker));
 }

@@ -78,6 +78,7 @@ describe('an empty environment', () => {
       doubtPolicy: 'RESEND',
       retryScheduleMs: [30_000, 120_000, 600_000],
       logLevel: 'info',
+      traces: null,
       development: true,
     });
   });
@@ -101,63 +102,6 @@ describe('an empty environment', () => {
     const push = ['GOOGLE_APPLICATION_CREDENTIALS', 'FIREBASE_SERVICE_ACCOUNT', 'PUSH_CONCURRENCY'];
     const all = [...names, ...more, ...analytics, ...snapshots, ...email, ...sms, ...push];
     expect(readConfig(Object.fromEntries(all.map((name) => [name, ''])))).toEqual(readConfig({}));
-  });
-});
-
-describe('split roles', () => {
-  const SHARED = {
-    ROLES: 'route',
-    EVENT_LOG_URL: 'esdb://log.example.org:2113?tls=false',
-    SECRET_KEY: 'k'.repeat(32),
-    SMTP_URL: 'smtp://mail.example.org',
-    SMTP_FROM,
-  };
-  const BROKER_URL = 'amqp://rabbit.example.org';
-  const ANALYTICS_URL = 'http://clickhouse.example.org';
-  const BOOTSTRAP = { BOOTSTRAP_APP_KEY: 'first', BOOTSTRAP_APP_SECRET: 'secret' };
-
-  it('are taken in any order, and each process needs only what it uses', () => {
-    expect(readConfig(SHARED).roles).toEqual(new Set(['route']));
-    expect([...readConfig({ ...SHARED, ROLES: 'sender:email, dispatch', BROKER_URL }).roles]).toEqual([
-      'dispatch',
-      'sender:email',
-    ]);
-    expect(readConfig({ ...SHARED, ROLES: 'analytics', ANALYTICS_URL }).roles).toEqual(new Set(['analytics']));
-    expect(readConfig({ ...SHARED, ...BOOTSTRAP, ROLES: 'api', ANALYTICS_URL }).roles).toEqual(new Set(['api']));
-    expect(readConfig({ ROLES: 'api,route,dispatch,analytics,sender:email,sender:sms,sender:push' }).roles).toEqual(
-      ALL_ROLES,
-    );
-  });
-
-  it('have no sandbox: a channel without credentials is off', () => {
-    const { email, sms, push } = readConfig(SHARED);
-    expect([email.kind, sms.kind, push.kind]).toEqual(['smtp', 'off', 'off']);
-  });
-
-  it.each([
-    ['EVENT_LOG_URL', {}, /^EVENT_LOG_URL is embedded, which split ROLES cannot share; allowed is esdb:/],
-    ['SECRET_KEY', {}, /^SECRET_KEY is missing: processes with split ROLES all need the same/],
-    ['BROKER_URL', { ROLES: 'dispatch' }, /^BROKER_URL is embedded/],
-    ['BROKER_URL', { ROLES: 'sender:email' }, /^BROKER_URL is embedded/],
-    ['ANALYTICS_URL', { ROLES: 'analytics' }, /^ANALYTICS_URL is embedded/],
-    ['ANALYTICS_URL', { ROLES: 'api', ...BOOTSTRAP }, /^ANALYTICS_URL is embedded/],
-    ['BOOTSTRAP_APP_KEY', { ROLES: 'api', ANALYTICS_URL }, /^BOOTSTRAP_APP_KEY and BOOTSTRAP_APP_SECRET are missing/],
-    ['TWILIO_ACCOUNT_SID', { ROLES: 'sender:sms', BROKER_URL }, /^TWILIO_ACCOUNT_SID is missing: ROLES says/],
-    [
-      'FIREBASE_SERVICE_ACCOUNT',
-      { ROLES: 'sender:push', BROKER_URL },
-      /^FIREBASE_SERVICE_ACCOUNT is missing: ROLES says/,
-    ],
-  ])('need %s', (name, more, message) => {
-    const env: Environment = { ...SHARED, ...more };
-    const found = problems(Object.fromEntries(Object.entries(env).filter(([each]) => each !== name)));
-    expect(found).toHaveLength(1);
-    expect(found[0]).toMatch(message);
-  });
-
-  it('need some channel to send on', () => {
-    const { SMTP_URL: _url, SMTP_FROM: _from, ...without } = SHARED;
-    expect(problems(without)).toEqual([expect.stringMatching(/there is no sandbox to send to/)]);
   });
 });
 
@@ -270,6 +214,7 @@ describe('a full environment', () => {
       push: { kind: 'fcm', serviceAccount: SERVICE_ACCOUNT },
       emailConcurrency: 256,
       smsConcurrency: 1,
+      traces: null,
       pushConcurrency: 200,
       doubtPolicy: 'HOLD',
       retryScheduleMs: [100, 1_000, 120_000, 86_400_000],
@@ -569,5 +514,52 @@ describe('a mistake', () => {
     const found = problems(env);
     expect(found).toHaveLength(1);
     expect(found.join('\n')).not.toContain('hunter2');
+  });
+});
+
+describe('Traces', () => {
+  const URL = 'OTEL_EXPORTER_OTLP_ENDPOINT';
+
+  it('are off unless there is an endpoint', () => {
+    expect(readConfig({}).traces).toBeNull();
+    expect(readConfig({ OTEL_SERVICE_NAME: 'x', OTEL_EXPORTER_OTLP_HEADERS: 'a=b' }).traces).toBeNull();
+  });
+
+  it('go where OpenTelemetry says', () => {
+    expect(readConfig({ [URL]: 'http://collector:4318' }).traces).toEqual({
+      url: 'http://collector:4318/v1/traces',
+      headers: {},
+      serviceName: 'heliograph',
+      ratio: 1,
+    });
+    const env = {
+      [URL]: 'http://collector:4318/base/',
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://other/traces?x=1',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20abc==, x-tenant = one',
+      OTEL_SERVICE_NAME: 'mine',
+      OTEL_TRACES_SAMPLER_ARG: '0.25',
+    };
+    expect(readConfig(env).traces).toEqual({
+      url: 'https://other/traces?x=1',
+      headers: { authorization: 'Basic abc==', 'x-tenant': 'one' },
+      serviceName: 'mine',
+      ratio: 0.25,
+    });
+    expect(readConfig({ [URL]: 'http://collector/base/' }).traces?.url).toBe('http://collector/base/v1/traces');
+  });
+
+  it.each([
+    [URL, 'collector:4318'],
+    [URL, 'http://user:secret@collector'],
+    ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'grpc://collector'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'secret'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a=b,=secret'],
+    ['OTEL_TRACES_SAMPLER_ARG', '2'],
+    ['OTEL_TRACES_SAMPLER_ARG', '-1'],
+  ])('are refused with %s=%s, and no secret is repeated', (name, value) => {
+    const [problem = '', ...others] = problems({ [name]: value });
+    expect(problem).toMatch(new RegExp(`^${name} `));
+    expect(problem).not.toContain('secret');
+    expect(others).toEqual([]);
   });
 });

@@ -6,7 +6,7 @@ import { SlowSubscriber } from '../projections/live-updates.ts';
 import { fieldOf } from './error-field.ts';
 import type { ApiOptions } from './options.ts';
 
-export interface Reporting extends Pick<ApiOptions, 'development' | 'log'> {
+export interface Reporting extends Pick<ApiOptions, 'development' | 'log' | 'observe'> {
   readonly requestId: string;
 }
 
@@ -24,6 +24,7 @@ const LONGEST_MESSAGE = 1_000;
  */
 export function formatError(error: unknown, reporting: Reporting): GraphQLFormattedError {
   const { code, message, field } = tell(error) ?? mask(error, reporting);
+  reporting.observe.errorAnswered(code);
   const located = error instanceof GraphQLError ? error.toJSON() : {};
   const valueless = withoutValue(error, message);
   const shown = reporting.development ? valueless : valueless.replace(/ ?Did you mean .*$/s, '');

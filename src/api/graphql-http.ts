@@ -29,7 +29,8 @@ export async function openGraphqlHttp(options: ApiOptions, schema: GraphQLSchema
   const apollo = createApollo(options, schema);
   await apollo.start();
   const handle: GraphqlHandler = async (request, reply) => {
-    const caller = await authenticate(options.queries, request.headers.authorization, request.id);
+    const known = await authenticate(options.queries, request.headers.authorization, request.id);
+    const caller = { ...known, ...traced(options, request, reply) };
     checkSource(sourceOf(request));
     checkSubscriptionRootsIn(sourceOf(request));
     const context = createContext(options, caller, variablesOf(request.body));
@@ -42,7 +43,25 @@ export async function openGraphqlHttp(options: ApiOptions, schema: GraphQLSchema
   return { value: handle, stop: () => apollo.stop() };
 }
 
-function createApollo({ development, log }: ApiOptions, schema: GraphQLSchema): ApolloServer<ApiContext> {
+/** The span ends with the answer, whatever that is. */
+function traced(
+  { trace }: ApiOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): { readonly traceparent?: string } {
+  const header = request.headers['traceparent'];
+  const { method, id: requestId } = request;
+  const span = trace(typeof header === 'string' ? header : undefined, {
+    method,
+    requestId,
+    elapsedMs: reply.elapsedTime,
+  });
+  if (span.traceparent === undefined) return {};
+  reply.raw.once('close', () => span.end(reply.statusCode));
+  return { traceparent: span.traceparent };
+}
+
+function createApollo({ development, log, observe }: ApiOptions, schema: GraphQLSchema): ApolloServer<ApiContext> {
   // Apollo formats errors without saying whose they are. Not an AsyncLocalStorage: from its first use on it slows down
   // every promise of the process, by a tenth of all its work.
   const requests = new WeakMap<object, string>();
@@ -67,7 +86,7 @@ function createApollo({ development, log }: ApiOptions, schema: GraphQLSchema): 
     persistedQueries: false,
     stopOnTerminationSignals: false,
     includeStacktraceInErrorResponses: false,
-    formatError: (_formatted, error) => formatError(error, { development, log, requestId: requestOf(error) }),
+    formatError: (_formatted, error) => formatError(error, { development, log, observe, requestId: requestOf(error) }),
     plugins: [admission, noteWhose, ...SWITCHED_OFF],
     logger: toApolloLog(log),
   });

@@ -229,12 +229,12 @@ function formatResult(
 }
 
 function format(
-  { development, log, newId }: GraphqlWsOptions,
+  { development, log, observe, newId }: GraphqlWsOptions,
   payload: SubscribePayload,
   errors: readonly GraphQLError[],
 ): readonly GraphQLFormattedError[] {
   const requestId = requestIds.get(payload) ?? newId();
-  return errors.map((error) => formatError(error, { development, log, requestId }));
+  return errors.map((error) => formatError(error, { development, log, observe, requestId }));
 }
 
 function asGraphqlError(error: unknown): GraphQLError {

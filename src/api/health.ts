@@ -8,15 +8,24 @@ import { DEFAULT_TIMINGS } from './options.ts';
 
 export type HealthOptions = Pick<
   ApiOptions,
-  'host' | 'port' | 'publicUrl' | 'development' | 'ready' | 'log' | 'newId' | 'timings'
+  'host' | 'port' | 'publicUrl' | 'development' | 'ready' | 'metrics' | 'observe' | 'log' | 'newId' | 'timings'
 >;
 
-export function addHealth(app: FastifyInstance, { ready }: Pick<ApiOptions, 'ready'>, drain: Drain): void {
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** For operators. */
+export function addHealth(
+  app: FastifyInstance,
+  { ready, metrics }: Pick<ApiOptions, 'ready' | 'metrics'>,
+  drain: Drain,
+): void {
   app.get('/healthz', () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const answer = drain.begun() ? { ready: false, reasons: ['stopping'] } : await ready();
     return answer.ready ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reasons: answer.reasons });
   });
+  // Numbers about this process; nothing in them is about a person or a tenant.
+  app.get('/metrics', async (_request, reply) => reply.type(METRICS_TYPE).send(await metrics()));
 }
 
 /** The edge of a process that answers no clients. */

@@ -30,14 +30,14 @@ export function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): 
 
 /** Answers with one error in GraphQL's form. */
 export function sendError(
-  { development, log }: Pick<ApiOptions, 'development' | 'log'>,
+  { development, log, observe }: Pick<ApiOptions, 'development' | 'log' | 'observe'>,
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
   // Some errors come before the hook that sets these.
   setCommonHeaders(request, reply);
-  const formatted = formatError(refusalOf(error), { development, log, requestId: request.id });
+  const formatted = formatError(refusalOf(error), { development, log, observe, requestId: request.id });
   const code = formatted.extensions?.['code'];
   if (code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Basic realm="heliograph"');
   if (code === 'PAYLOAD_TOO_LARGE') letUploadEnd(request, reply);

@@ -16,8 +16,8 @@ const METHODS: Readonly<Record<string, string>> = {
   '/sandbox/outbox': 'GET',
 };
 
-/** What those who look after a process ask it; nothing of it needs credentials, and nothing tells of people. */
-const HEALTH: Readonly<Record<string, string>> = { '/healthz': 'GET', '/readyz': 'GET' };
+/** What those who look after a process ask it, to the last; nothing of it needs credentials, and nothing tells of people. */
+const HEALTH: Readonly<Record<string, string>> = { '/healthz': 'GET', '/metrics': 'GET', '/readyz': 'GET' };
 
 /** What a path answers to; undefined where there is nothing. */
 type Methods = (path: string) => string | undefined;
@@ -29,7 +29,7 @@ export function methodsOf({ receipts }: Pick<ApiOptions, 'receipts'>): Methods {
 /** Of a process that answers no clients. */
 export const methodsOfHealth: Methods = (path) => HEALTH[path];
 
-export interface HttpOptions extends Pick<ApiOptions, 'development' | 'log' | 'newId'> {
+export interface HttpOptions extends Pick<ApiOptions, 'development' | 'log' | 'newId' | 'observe'> {
   readonly methods: Methods;
 }
 
@@ -60,6 +60,10 @@ export function createHttp(options: HttpOptions, timings: ApiTimings, drain: Dra
     reply.raw.once('close', drain.enter());
     done(admit(request, reply, drain, methods));
   });
+  app.addHook('onResponse', (request, reply, done) => {
+    options.observe.httpTook(reply.elapsedTime / 1_000, request.routeOptions.url ?? '', reply.statusCode);
+    done();
+  });
   app.setErrorHandler((error, request, reply) => sendError(options, error, request, reply));
   return app;
 }
@@ -68,7 +72,7 @@ export function createHttp(options: HttpOptions, timings: ApiTimings, drain: Dra
 function admit(request: FastifyRequest, reply: FastifyReply, drain: Drain, methods: Methods): DomainError | undefined {
   setCommonHeaders(request, reply);
   const path = request.url.split('?', 1)[0] ?? '';
-  if (drain.begun() && path !== '/healthz' && path !== '/readyz') {
+  if (drain.begun() && HEALTH[path] === undefined) {
     reply.header('connection', 'close');
     return new DomainError('SHUTTING_DOWN', 'this process is stopping');
   }

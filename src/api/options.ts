@@ -1,4 +1,5 @@
 import type { Commands, Queries } from '../commands/commands.ts';
+import type { ErrorCode } from '../errors.ts';
 import type { Funnels, FunnelUpdates } from '../projections/funnel-figures.ts';
 import type { DeliveryUpdates } from '../projections/live-updates.ts';
 
@@ -30,6 +31,11 @@ export interface ApiOptions {
   readonly sandbox: SandboxView | null;
   /** Null: none are received. */
   readonly receipts: ProviderReceipts | null;
+  /** In Prometheus' text format 0.0.4. */
+  readonly metrics: () => Promise<string>;
+  readonly observe: ApiObserver;
+  /** Begins the span of a GraphQL request over HTTP whose client is known; its `traceparent` header may be anything. */
+  readonly trace: (traceparent: string | undefined, request: TracedRequest) => RequestSpan;
   readonly log: ApiLog;
   readonly newId: () => string;
   readonly timings?: Partial<ApiTimings>;
@@ -82,6 +88,28 @@ export interface Readiness {
   readonly ready: boolean;
   /** Why not, for people. */
   readonly reasons: readonly string[];
+}
+
+export interface TracedRequest {
+  readonly method: string;
+  readonly requestId: string;
+  /** Since it came; milliseconds. */
+  readonly elapsedMs: number;
+}
+
+export interface RequestSpan {
+  /** Undefined where nothing is traced. */
+  readonly traceparent: string | undefined;
+  readonly end: (status: number) => void;
+}
+
+/** Told of what happens at the edge, for metrics. Must not throw. */
+export interface ApiObserver {
+  /** From the head of the request to the end of its answer, in seconds; `route` is the pattern that was matched. */
+  readonly httpTook: (seconds: number, route: string, status: number) => void;
+  readonly errorAnswered: (code: ErrorCode) => void;
+  /** How many there are now. */
+  readonly socketsOpen: (open: number) => void;
 }
 
 /** The part of pino that is used. */

@@ -77,7 +77,8 @@ function refusalStatus(
   return isPublic || isOurs ? null : 403;
 }
 
-function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<Socket>, { log }: ApiOptions): void {
+function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<Socket>, options: ApiOptions): void {
+  const { log, observe } = options;
   const isStranger = (): boolean => connection.authorization === null;
   const outbox = openOutbox(ws, {
     limit: () => (isStranger() ? MAX_STRANGERS_WAITING : MAX_WAITING),
@@ -104,6 +105,7 @@ function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<S
     close(CloseCode.InternalServerError, 'Internal server error');
   };
   sockets.add(socket);
+  observe.socketsOpen(sockets.size);
   const onMessage = (handle: (data: string) => Promise<void>): void => {
     ws.on('message', (data) => {
       const text = textOf(data);
@@ -123,6 +125,7 @@ function serve(ws: WebSocket, graphql: GraphqlServer<Connection>, sockets: Set<S
   });
   ws.on('close', (code, reason) => {
     sockets.delete(socket);
+    observe.socketsOpen(sockets.size);
     closed(code, reason.toString()).catch(fail);
   });
 }

@@ -13,6 +13,8 @@ export interface Caller {
   readonly scopes: readonly Scope[];
   /** Names this request in events and log lines. */
   readonly correlationId: string;
+  /** Of this request's span, where requests are traced. */
+  readonly traceparent?: string;
 }
 
 /**

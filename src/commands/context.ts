@@ -88,6 +88,6 @@ export interface RenderProblem {
 
 /** For the first event of a chain: the request itself is the cause. */
 export function requestMetadata(caller: Caller, now: number): Metadata {
-  const { tenant, correlationId } = caller;
-  return metadata({ tenant, correlationId, causationId: correlationId }, now);
+  const { tenant, correlationId, traceparent } = caller;
+  return metadata({ tenant, correlationId, causationId: correlationId, traceparent }, now);
 }

@@ -30,7 +30,8 @@ export type ClaimResult =
       /** Of its stream, with the claim. */
       readonly version: number;
     }
-  | { readonly kind: 'done'; readonly deadLettered: boolean }
+  /** `requestId`: of what was dead-lettered now. */
+  | { readonly kind: 'done'; readonly deadLettered: boolean; readonly requestId?: string }
   | { readonly kind: 'later'; readonly afterMs: number }
   | { readonly kind: 'foreign' };
 
@@ -107,7 +108,10 @@ async function isAddressGone(
 }
 
 function resultOf(decided: Claim, { state, version }: Believed<NotificationState>): ClaimResult {
-  if (decided.kind === 'done') return { kind: 'done', deadLettered: isDeadLettered(decided.drafts) };
+  if (decided.kind === 'done') {
+    const deadLettered = isDeadLettered(decided.drafts);
+    return { kind: 'done', deadLettered, ...(deadLettered && state && { requestId: state.correlationId }) };
+  }
   if (decided.kind !== 'claimed') return decided;
   if (state === null) throw new Error('a claim without a notification');
   const { attempt, claimUntil } = decided;

@@ -20,6 +20,8 @@ export interface Metadata {
   readonly correlationId: string;
   /** The event (or, for a command, the request) that led to this one directly. */
   readonly causationId: string;
+  /** W3C trace context of the request, where requests are traced. */
+  readonly traceparent?: string;
   /** On every event of a notification's stream. */
   readonly notification?: NotificationContext;
   /** On every event that is about one delivery. */

@@ -7,17 +7,20 @@ export interface Origin {
   readonly tenant: string;
   readonly correlationId: string;
   readonly causationId: string;
+  readonly traceparent?: string | undefined;
 }
 
 export function metadata(origin: Origin, now: number): Metadata {
-  const { tenant, correlationId, causationId } = origin;
-  return { schemaVersion: SCHEMA_VERSION, tenant, occurredAt: new Date(now).toISOString(), correlationId, causationId };
+  const { tenant, correlationId, causationId, traceparent } = origin;
+  const occurredAt = new Date(now).toISOString();
+  const traced = traceparent === undefined ? {} : { traceparent };
+  return { schemaVersion: SCHEMA_VERSION, tenant, occurredAt, correlationId, causationId, ...traced };
 }
 
 /** For an event that follows from what is already in the notification's stream. */
 export function notificationMetadata(state: NotificationState, now: number): Metadata {
-  const { tenant, correlationId, lastEventId } = state;
-  const origin = { tenant, correlationId, causationId: lastEventId };
+  const { tenant, correlationId, lastEventId, traceparent } = state;
+  const origin = { tenant, correlationId, causationId: lastEventId, traceparent };
   return { ...metadata(origin, now), notification: contextOf(state) };
 }
 

@@ -13,6 +13,7 @@ export interface NotificationState {
   readonly request: NotificationRequested;
   readonly requestedAt: string;
   readonly correlationId: string;
+  readonly traceparent?: string;
   /** The event that everything so far led to; the cause of the next one. */
   readonly lastEventId: string;
   readonly routed: boolean;
@@ -53,6 +54,7 @@ function requested(request: NotificationRequested, { id, metadata }: Envelope): 
     request,
     requestedAt: metadata.notification.requestedAt,
     correlationId: metadata.correlationId,
+    ...(metadata.traceparent !== undefined && { traceparent: metadata.traceparent }),
     lastEventId: id,
     routed: false,
     cancelled: false,

@@ -27,11 +27,11 @@ export type Rowless = (event: RecordedEvent, err: unknown) => void;
 /** Reports each such event once, however often it is read. */
 export function rowlessReports(logger: Log): Rowless {
   let last: Position | null = null;
-  return ({ stream, type, position }, err) => {
+  return ({ stream, type, position, metadata: { correlationId: requestId } }, err) => {
     // They come in the order of the log; what comes again comes from the beginning.
     if (last !== null && position <= last) return;
     last = position;
-    const fields = { projection: 'analytics', stream, type, position, err };
+    const fields = { projection: 'analytics', stream, type, position, requestId, err };
     logger.error(fields, 'an event has no row that ClickHouse can hold');
   };
 }

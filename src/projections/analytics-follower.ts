@@ -52,6 +52,8 @@ export async function followIngest(options: FollowerOptions): Promise<Started<In
       const believed = belief.inserted();
       return believed && { position: believed.to as Position, at: believed.at };
     },
+    // Only who writes knows what is still to be written.
+    lagMs: () => null,
     progress: () => 'the process that writes ClickHouse has not told of the end of the log yet',
     onCommitted: listeners.add,
   };

@@ -10,6 +10,8 @@ export interface Status extends Ingest {
   readonly certain: (store: string) => void;
   /** Whatever was in ClickHouse is not there any more. */
   readonly startedOver: (fill: Fill) => void;
+  /** An update recorded then is not in ClickHouse; milliseconds since the epoch. */
+  readonly waiting: (since: number) => void;
   /** The batch is in ClickHouse, and everything before it. `live`: so is all that the log held at some time since the start. */
   readonly committed: (batch: Batch, live: boolean) => void;
 }
@@ -50,6 +52,8 @@ export function openStatus({ logger, now }: Clock, { progressMs }: Pick<IngestLi
   let store: string | null = null;
   let isCertain = true;
   let loggedAt = performance.now();
+  /** What was recorded before is in ClickHouse; null: so is all there is. */
+  let behindSince: number | null = now();
 
   const logProgress = (): void => {
     if (performance.now() - loggedAt < progressMs || catching.at === null) return;
@@ -68,10 +72,15 @@ export function openStatus({ logger, now }: Clock, { progressMs }: Pick<IngestLi
 
   return {
     watermark: () => (isCertain ? watermark : null),
+    lagMs: () => (behindSince === null ? 0 : Math.max(0, now() - behindSince)),
     progress: () => (catching.at === null ? 'nothing has been read yet' : sentence(catching)),
     onCommitted: listeners.add,
     uncertain: () => {
       isCertain = false;
+      behindSince ??= now();
+    },
+    waiting: (since) => {
+      behindSince ??= since;
     },
     certain: (present) => {
       if (present !== store) watermark = null;
@@ -87,6 +96,7 @@ export function openStatus({ logger, now }: Clock, { progressMs }: Pick<IngestLi
     committed: ({ rows, tenants, to, at }, live) => {
       catching.rows += rows.length;
       catching.at = latest(catching.at, at);
+      behindSince = live ? null : (catching.at ?? behindSince);
       if (live) watermark = { position: to, at: catching.at ?? now() };
       if (live) logEnd();
       else logProgress();

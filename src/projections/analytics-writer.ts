@@ -88,6 +88,7 @@ async function followWhileBusy(writer: Writer, writing: Writing, until: AbortSig
 
 /** Gathers, and inserts whenever a batch is full or its time has come. Nothing more is read meanwhile. */
 async function take(writer: Writer, writing: Writing, { events, position, live }: EventBatch): Promise<void> {
+  if (events[0]) writer.status.waiting(Date.parse(events[0].metadata.occurredAt));
   for (const event of events) {
     addEvent(writing.batch, event, writer.rowless);
     if (writing.batch.rows.length >= writer.limits.rows) await flush(writer, writing);

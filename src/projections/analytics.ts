@@ -29,6 +29,11 @@ export interface Ingest {
    * tables are still the same.
    */
   readonly watermark: () => Watermark | null;
+  /**
+   * How long ago the oldest update was recorded that is not in ClickHouse, in milliseconds: 0 when all are, null
+   * where there is no ClickHouse. While it is open what ClickHouse holds, the time since then counts.
+   */
+  readonly lagMs: () => number | null;
   /** For people, while there is no watermark: how far it is. */
   readonly progress: () => string;
   /** Told after each batch that is in ClickHouse whose updates it holds. Answers how to stop listening. */
@@ -97,9 +102,9 @@ export function startAnalytics(options: AnalyticsOptions): Started<Ingest> {
   const faults = openFaults(options.logger, limits);
   const rowless = rowlessReports(options.logger);
   const ended = ingest({ ...options, limits, status, faults, rowless, stopping: stopping.signal });
-  const { watermark, progress, onCommitted } = status;
+  const { watermark, lagMs, progress, onCommitted } = status;
   return {
-    value: { watermark, progress, onCommitted },
+    value: { watermark, lagMs, progress, onCommitted },
     stop: async () => {
       stopping.abort();
       await ended;

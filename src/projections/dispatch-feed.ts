@@ -4,7 +4,7 @@ import { dueEntries, markFed, nextDue, type Entry } from './dispatch-index.ts';
 import type { Exclusive } from './run.ts';
 import { wakeAt } from './wake.ts';
 import { openOutage } from '../log.ts';
-import type { Broker, Job, QueueName } from '../ports/broker/broker.ts';
+import type { Job, QueueName } from '../ports/broker/broker.ts';
 import { QueueFull, QUEUES } from '../ports/broker/broker.ts';
 
 export interface Feeder {
@@ -14,7 +14,7 @@ export interface Feeder {
   readonly stop: () => Promise<void>;
 }
 
-export interface FeederOptions extends Pick<DispatchOptions, 'state' | 'broker' | 'logger' | 'now'> {
+export interface FeederOptions extends Pick<DispatchOptions, 'state' | 'broker' | 'logger' | 'now' | 'publishing'> {
   readonly alone: Exclusive;
   /** Whether it is known what is open, and nobody else feeds. */
   readonly mayFeed: () => boolean;
@@ -79,10 +79,11 @@ export function openFeeder(options: FeederOptions): Feeder {
 }
 
 /** Publishes and marks; answers whether all were taken. A full queue is no fault: the rest stays in the index. */
-async function feedWindow({ state, broker, now, alone }: FeederOptions, due: readonly Entry[]): Promise<boolean> {
+async function feedWindow(options: FeederOptions, due: readonly Entry[]): Promise<boolean> {
+  const { state, broker, now, alone } = options;
   // If the queues are emptied in the meantime, nobody knows into which memory a job went: the earlier one is gone.
   const { session } = broker;
-  const refusals = await publish(broker, due, now());
+  const refusals = await publish(options, due);
   const published = due.filter((_, index) => refusals[index] === null);
   await alone(async () => {
     const changes = changesTo(state);
@@ -95,14 +96,24 @@ async function feedWindow({ state, broker, now, alone }: FeederOptions, due: rea
 }
 
 /** Null for each job that the broker confirmed. */
-function publish(broker: Broker, due: readonly Entry[], now: number): Promise<readonly (Error | null)[]> {
+function publish(options: FeederOptions, due: readonly Entry[]): Promise<readonly (Error | null)[]> {
+  const { broker, publishing } = options;
+  const now = options.now();
   return Promise.all(
-    due.map((entry) =>
-      broker.publish(entry.queue, jobOf(entry, now)).then(
-        () => null,
-        (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
-      ),
-    ),
+    due.map((entry) => {
+      const { traceparent } = entry;
+      const ended = traceparent === undefined ? undefined : publishing?.({ ...entry, traceparent });
+      return broker.publish(entry.queue, jobOf(entry, now)).then(
+        () => {
+          ended?.();
+          return null;
+        },
+        (error: unknown) => {
+          ended?.(error);
+          return error instanceof Error ? error : new Error(String(error));
+        },
+      );
+    }),
   );
 }
 

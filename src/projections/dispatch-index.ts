@@ -26,6 +26,7 @@ export interface Entry {
   readonly session: string | null;
   /** How often it was published again on suspicion. */
   readonly refeeds: number;
+  readonly traceparent?: string;
 }
 
 export const DISPATCH_TYPES = [
@@ -82,7 +83,7 @@ export function foldDispatch(event: RecordedEvent, changes: Changes): void {
 }
 
 function open({ metadata }: RecordedEvent, decision: Decision, expiresAt: string | null, changes: Changes): void {
-  const { notification, tenant, occurredAt } = metadata;
+  const { notification, tenant, occurredAt, traceparent } = metadata;
   if (notification === undefined) throw new Error('a routing that does not say of which notification');
   if (decision.outcome !== 'QUEUE') return;
   put(changes, {
@@ -96,6 +97,7 @@ function open({ metadata }: RecordedEvent, decision: Decision, expiresAt: string
     fedAt: null,
     session: null,
     refeeds: 0,
+    ...(traceparent !== undefined && { traceparent }),
   });
 }
 

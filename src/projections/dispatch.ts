@@ -18,10 +18,19 @@ export interface DispatchOptions {
   readonly now: () => number;
   /** Default: no other process publishes. */
   readonly lease?: Lease;
+  /** Told of a publish that begins, of a request that is traced; what it answers is called when that ends. */
+  readonly publishing?: (entry: Publishing) => (error?: unknown) => void;
   /** How long a published job may lie unclaimed before it is suspected lost; milliseconds, default 15,000. */
   readonly graceMs?: number;
   /** How often suspects are looked for; milliseconds, default 5,000. */
   readonly refeedEveryMs?: number;
+}
+
+export interface Publishing {
+  readonly queue: string;
+  readonly notificationId: string;
+  readonly deliveryId: string;
+  readonly traceparent: string;
 }
 
 /**

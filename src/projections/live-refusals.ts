@@ -55,7 +55,10 @@ export function unavailable(logger: Log, err: unknown): DomainError {
 
 /** What nobody can be told must keep nobody from being told the rest. */
 export function reportPassed(logger: Log): Passed {
-  return ({ stream, type, position }, err) => {
-    logger.error({ projection: 'live', stream, type, position, err }, 'passed an event that nobody could be told');
+  return ({ stream, type, position, metadata: { correlationId: requestId } }, err) => {
+    logger.error(
+      { projection: 'live', stream, type, position, requestId, err },
+      'passed an event that nobody could be told',
+    );
   };
 }

@@ -12,6 +12,7 @@ export interface Pending {
   readonly context: NotificationContext;
   readonly tenant: string;
   readonly correlationId: string;
+  readonly traceparent?: string;
   readonly eventId: string;
   /** Of the stream when it was folded: the routing is appended at exactly this version. */
   readonly version: number;
@@ -65,11 +66,12 @@ export function foldRoute(event: RecordedEvent, changes: Changes): string | null
 }
 
 function pendingOf(
-  { id, version, metadata: { notification, tenant, correlationId } }: RecordedEvent,
+  { id, version, metadata: { notification, tenant, correlationId, traceparent } }: RecordedEvent,
   { channels, expiresAt }: { readonly channels: readonly Channel[] | null; readonly expiresAt: string | null },
 ): Pending {
   if (notification === undefined) throw new Error('a NotificationRequested without its notification');
-  return { context: notification, tenant, correlationId, eventId: id, version, channels, expiresAt };
+  const traced = traceparent === undefined ? {} : { traceparent };
+  return { context: notification, tenant, correlationId, eventId: id, version, channels, expiresAt, ...traced };
 }
 
 function settle({ metadata: { notification } }: RecordedEvent, changes: Changes): string | null {

@@ -85,7 +85,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       await options.log.append(streamOf.notification(context.id), routing(options, pending), version);
     } catch (error) {
       if (error instanceof WrongExpectedVersion) return;
-      reportFault(context.id, error);
+      reportFault(pending, error);
       inFlight.delete(context.id);
       wake.at(options.now() + RETRY_MS);
     }
@@ -109,23 +109,23 @@ function settledBy(event: RecordedEvent, changes: Changes): readonly string[] {
 }
 
 /** A log that takes nothing refuses every routing: one line a second tells it. */
-function faultReporter({ logger, now }: RouteOptions): (notification: string, err: unknown) => void {
+function faultReporter({ logger, now }: RouteOptions): (pending: Pending, err: unknown) => void {
   let reportedAt = -Infinity;
-  return (notification, err) => {
+  return ({ context, correlationId: requestId }, err) => {
     if (now() - reportedAt < RETRY_MS) return;
     reportedAt = now();
-    logger.error({ notification, err }, 'a routing could not be recorded; trying again');
+    logger.error({ notification: context.id, requestId, err }, 'a routing could not be recorded; trying again');
   };
 }
 
 /** What is recorded for one request: its decisions, and at once the expiry of what came too late. */
 function routing({ state, ids, now, channels: available }: RouteOptions, pending: Pending): readonly NewEvent[] {
-  const { context, tenant, correlationId, eventId, channels, expiresAt } = pending;
+  const { context, tenant, correlationId, traceparent, eventId, channels, expiresAt } = pending;
   const user = userOf(state, tenant, context.userId);
   const input = { notificationId: context.id, channels, category: context.category, available };
   const decisions = decideRouting(input, user);
   const at = now();
-  const origin = { tenant, correlationId, causationId: eventId };
+  const origin = { tenant, correlationId, causationId: eventId, traceparent };
   const stamp: Metadata = { ...metadata(origin, at), notification: context };
   const routed: NewEvent = {
     id: ids.random(),

@@ -30,6 +30,11 @@ export interface ProjectionStatus {
   readonly parked: number;
   /** Whether it may act on what it has folded now: at the end of the log, as the only process, knowing all that others did before. */
   readonly mayAct: boolean;
+  /**
+   * When the oldest event in hand was recorded, in milliseconds since the epoch; until the end of the log is reached, the last
+   * one that is handled. Null: none is in hand.
+   */
+  readonly unhandledSince: number | null;
 }
 
 export interface RunOptions {
@@ -69,6 +74,7 @@ interface Run {
   readonly options: RunOptions;
   live: boolean;
   parked: number;
+  unhandledSince: number | null;
   /** Everything up to here is folded; the checkpoint in the state may lie a little before, never beyond. */
   position: Position;
   /** When the checkpoint was last committed, on the monotonic clock; milliseconds. */
@@ -88,6 +94,7 @@ export function runProjection(projection: Projection, options: RunOptions): Star
     options,
     live: false,
     parked,
+    unhandledSince: null,
     position: checkpointOf(projection.state),
     committedAt: -Infinity,
   };
@@ -102,19 +109,27 @@ export function runProjection(projection: Projection, options: RunOptions): Star
   return { value: () => statusOf(run), stop };
 }
 
-function statusOf({ projection, options, position, live, parked }: Run): ProjectionStatus {
+function statusOf({ projection, options, position, live, parked, unhandledSince }: Run): ProjectionStatus {
   const since = (options.lease ?? ALWAYS_HELD).heldSince();
-  return { name: projection.name, position, live, parked, mayAct: live && since !== null && position >= since };
+  const mayAct = live && since !== null && position >= since;
+  return { name: projection.name, position, live, parked, unhandledSince, mayAct };
 }
 
 async function apply(run: Run, batch: EventBatch, stopping: AbortSignal): Promise<void> {
+  run.unhandledSince ??= recordedAt(batch.events[0]);
   await run.options.exclusive(async () => {
     if (batch.events.length > 0 || performance.now() - run.committedAt > IDLE_COMMIT_MS)
       await commit(run, batch, stopping);
     run.position = batch.position;
   });
   run.live ||= batch.live;
+  // Once it has been at the end, a batch that is not may still have been the last: what follows need not match.
+  run.unhandledSince = run.live ? null : (recordedAt(batch.events.at(-1)) ?? run.unhandledSince);
   run.projection.committed(run.live);
+}
+
+function recordedAt(event: RecordedEvent | undefined): number | null {
+  return event === undefined ? null : Date.parse(event.metadata.occurredAt);
 }
 
 async function commit(run: Run, { events, position }: EventBatch, stopping: AbortSignal): Promise<void> {
@@ -140,11 +155,11 @@ function foldOrPark(run: Run, event: RecordedEvent, changes: Changes): void {
 
 function park(run: Run, { event, error }: { event: RecordedEvent; error: unknown }, changes: Changes): void {
   const { projection, options } = run;
-  const { position, stream, type, id } = event;
+  const { position, stream, type, id, metadata } = event;
   changes.put(['parked', position], { stream, type, id, error: String(error) });
   run.parked += 1;
   options.logger.error(
-    { projection: projection.name, stream, type, position, err: error },
+    { projection: projection.name, stream, type, position, requestId: metadata.correlationId, err: error },
     'parked an event that cannot be folded',
   );
 }

@@ -8,6 +8,10 @@ export type { Outcome };
 export interface Message {
   readonly tenant: string;
   readonly notificationId: string;
+  /** Names the request in the log; the provider is not told. */
+  readonly requestId?: string;
+  /** Nor is it told this. */
+  readonly traceparent?: string;
   /** Also the identity that providers are given: the same for every attempt at this delivery. */
   readonly deliveryId: string;
   readonly channel: Channel;

@@ -17,7 +17,8 @@ export interface Deliveries {
 
 export type ClaimAnswer =
   | Claimed
-  | { readonly kind: 'done'; readonly deadLettered: boolean }
+  /** `requestId`: of what was dead-lettered now. */
+  | { readonly kind: 'done'; readonly deadLettered: boolean; readonly requestId?: string }
   | { readonly kind: 'later'; readonly afterMs: number }
   | { readonly kind: 'foreign' };
 
@@ -87,24 +88,38 @@ async function work(options: WorkerOptions, job: Job, signal: AbortSignal): Prom
   const claim = await deliveries.claim(job);
   switch (claim.kind) {
     case 'done':
-      return claim.deadLettered ? { kind: 'dead', reason: 'CLAIM_RAN_OUT' } : { kind: 'ack' };
+      return claim.deadLettered
+        ? deadLetter(logger, { ...namesOf(job), requestId: claim.requestId }, 'CLAIM_RAN_OUT')
+        : ACK;
     case 'later':
       return { kind: 'retry', afterMs: claim.afterMs };
     case 'foreign':
-      logger.error({ job }, 'a job for a delivery that the log does not know');
+      logger.error(namesOf(job), 'a job for a delivery that the log does not know');
       return { kind: 'dead', reason: 'UNKNOWN_DELIVERY' };
     case 'claimed': {
       const outcome = await attemptOnce(options, claim, job, signal);
-      const { deadLettered } = await recordSurely(options, job, () =>
+      const names = { ...namesOf(job), requestId: claim.notification.correlationId };
+      const { deadLettered } = await recordSurely(options, names, () =>
         deliveries.record(job, claim, sender.provider, outcome),
       );
-      if (!deadLettered) return { kind: 'ack' };
+      if (!deadLettered) return ACK;
       // Not what the provider said: it may name the address.
       const reason = 'reason' in outcome ? outcome.reason : 'RETRIES_EXHAUSTED';
-      logger.error({ notification: job.notificationId, delivery: job.deliveryId, reason }, 'dead-lettered a delivery');
-      return { kind: 'dead', reason };
+      return deadLetter(logger, names, reason);
     }
   }
+}
+
+const ACK: Verdict = { kind: 'ack' };
+
+/** For the log. */
+function namesOf({ notificationId: notification, deliveryId: delivery }: Job): object {
+  return { notification, delivery };
+}
+
+function deadLetter(logger: Log, names: object, reason: string): Verdict {
+  logger.error({ ...names, reason }, 'dead-lettered a delivery');
+  return { kind: 'dead', reason };
 }
 
 async function attemptOnce(
@@ -132,7 +147,8 @@ async function compose(
   try {
     return await compose(notification, sender.channel);
   } catch (error) {
-    logger.error({ notification: notification.id, err: error }, 'a message could not be composed; trying again later');
+    const { id, correlationId: requestId } = notification;
+    logger.error({ notification: id, requestId, err: error }, 'a message could not be composed; trying again later');
     return { kind: 'retry', reason: 'SENDER_FAILED', afterMs: null, raw: 'the message could not be composed' };
   }
 }
@@ -148,7 +164,7 @@ async function send(
     return await Promise.race([sender.send(message, cut.signal), cut.noAnswer]);
   } catch (error) {
     logger.error(
-      { delivery: message.deliveryId, provider: sender.provider, err: error },
+      { delivery: message.deliveryId, requestId: message.requestId, provider: sender.provider, err: error },
       'a sender threw; that is a bug',
     );
     return { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the sender failed' };
@@ -188,12 +204,12 @@ function cutOff(stop: AbortSignal, limitMs: number): CutOff {
 }
 
 /** Giving up turns a known outcome into a doubtful one, so it is tried for as long as the log may take to come back. */
-async function recordSurely<T>({ logger }: WorkerOptions, job: Job, record: () => Promise<T>): Promise<T> {
+async function recordSurely<T>({ logger }: WorkerOptions, names: object, record: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await record();
     } catch (error) {
-      logger.error({ delivery: job.deliveryId, attempt, err: error }, 'an outcome could not be recorded');
+      logger.error({ ...names, attempt, err: error }, 'an outcome could not be recorded');
       if (attempt === RECORD_TRIES) throw error;
       await delay(RECORD_PAUSE_MS * attempt);
     }
@@ -213,6 +229,8 @@ function messageFor(
   return {
     tenant: notification.tenant,
     notificationId: notification.id,
+    requestId: notification.correlationId,
+    ...(notification.traceparent !== undefined && { traceparent: notification.traceparent }),
     deliveryId,
     channel: delivery.channel,
     lane: notification.request.lane,

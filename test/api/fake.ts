@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { ApiOptions } from '../../src/api/options.ts';
 import type {
   Cancelled,
   Caller,
@@ -35,6 +36,13 @@ export interface Fake {
 }
 
 export const SECRET = 'the-secret';
+
+/** For an edge whose metrics nobody looks at. */
+export const UNOBSERVED: Pick<ApiOptions, 'metrics' | 'observe' | 'trace'> = {
+  metrics: () => Promise.resolve(''),
+  observe: { httpTook: () => undefined, errorAnswered: () => undefined, socketsOpen: () => undefined },
+  trace: () => ({ traceparent: undefined, end: () => undefined }),
+};
 
 export function createFake(): Fake {
   const clients = new Map<string, ClientState>();

@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import type { ApiOptions } from '../../src/api/options.ts';
 import { openApi } from '../../src/api/server.ts';
 import type { Fake } from './fake.ts';
-import { createFake, SECRET } from './fake.ts';
+import { createFake, SECRET, UNOBSERVED } from './fake.ts';
 
 export interface TestApi {
   /** Where it listens. */
@@ -47,6 +47,7 @@ export async function givenApi(options: Partial<ApiOptions> = {}): Promise<TestA
     ready: () => ({ ready: true, reasons: [] }),
     sandbox: null,
     receipts: null,
+    ...UNOBSERVED,
     log: { error: (fields) => errors.push(fields), warn: (_fields, message) => warnings.push(message) },
     newId: countingIds(),
     ...options,

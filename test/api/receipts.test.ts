@@ -12,7 +12,7 @@ import { streamOf, systemIds } from '../../src/ids.ts';
 import { attempted, DELIVERY, NOTIFICATION, requested, routed, stored } from '../support/given.ts';
 import { eventually } from '../support/eventually.ts';
 import { everything, withWorld, type World } from '../support/world.ts';
-import { createFake, SECRET } from './fake.ts';
+import { createFake, SECRET, UNOBSERVED } from './fake.ts';
 import { createFakeReadModels } from './fake-streams.ts';
 
 const FORM = 'application/x-www-form-urlencoded';
@@ -60,6 +60,7 @@ function withEdge(
       head: () => Promise.resolve('cursor-0'),
       ready: () => ({ ready: true, reasons: [] }),
       sandbox: null,
+      ...UNOBSERVED,
       log: { error: (fields) => errors.push(fields), warn: (fields) => warnings.push(fields) },
       newId: systemIds.random,
       ...options,

@@ -186,7 +186,8 @@ describe('the checkpoint', () => {
       expect(again).toEqual([4, 5, 6]);
       const position = await world.log.head();
       await eventually(() => {
-        expect(second.status()).toEqual({ name: 'noted', live: true, mayAct: true, parked: 0, position });
+        const caughtUp = { name: 'noted', live: true, parked: 0, position, unhandledSince: null, mayAct: true };
+        expect(second.status()).toEqual(caughtUp);
       });
       await second.stop();
     });

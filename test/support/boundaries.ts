@@ -84,7 +84,7 @@ export const ZONES: readonly Zone[] = [
   {
     name: 'parts of app.ts',
     files:
-      /^(providers|read-models|readiness|rebuild-[a-z]+|receipts|single-writers|snapshot-files|snapshots|states|welcome|workers)\.ts$/,
+      /^(measured|providers|read-models|readiness|rebuild-[a-z]+|receipts|single-writers|snapshot-files|snapshots|states|traced|welcome|workers)\.ts$/,
     ours: /^(commands|projections|senders|sandbox|events|ports)\/|^[\w-]+\.ts$/,
     types: /^api\//,
     builtins: ANY,
@@ -111,6 +111,22 @@ export const ZONES: readonly Zone[] = [
     ours: /^events\/address\.ts$|^[\w-]+\.ts$/,
     builtins: ANY,
     packages: NONE,
+  },
+  {
+    name: 'metrics',
+    files: /^metrics(-[\w]+)?\.ts$/,
+    ours: /^metrics-\w+\.ts$|^projections\/signals\.ts$/,
+    types: /^(events|ports|projections)\/|^errors\.ts$/,
+    builtins: NONE,
+    packages: /^prom-client$/,
+  },
+  {
+    name: 'traces-otlp.ts',
+    files: /^traces-otlp\.ts$/,
+    ours: /^(log|traces)\.ts$/,
+    types: /^(config-traces|lifecycle)\.ts$/,
+    builtins: NONE,
+    packages: /^@opentelemetry\/(api|exporter-trace-otlp-http|resources|sdk-trace-base)$/,
   },
   { name: 'main.ts', files: /^(main|rebuild)\.ts$/, ours: /^[\w-]+\.ts$/, builtins: ANY, packages: /^pino$/ },
   { name: 'log.ts', files: /^log\.ts$/, ours: /^config\.ts$/, builtins: ANY, packages: /^pino$/ },
