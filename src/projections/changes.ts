@@ -29,7 +29,7 @@ export function changesTo(state: Pick<State, 'get'>): Changes {
 /** @throws TypeError when no state could keep the key: a fold must hear of it, for a commit would fail again and again. */
 function textOf(key: Key): string {
   const good = key.every((part: unknown) =>
-    typeof part === 'number' ? Number.isFinite(part) : typeof part === 'string' && !/\p{Surrogate}/u.test(part),
+    typeof part === 'number' ? Number.isFinite(part) : typeof part === 'string' && part.isWellFormed(),
   );
   if (!good) throw new TypeError(`${JSON.stringify(key)} cannot be a key`);
   return JSON.stringify(key);

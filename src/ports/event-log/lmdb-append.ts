@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { WrongExpectedVersion, type Appended } from './event-log.ts';
 import { idOf, stampVersion, toPosition } from './lmdb-codec.ts';
-import type { Entry, LogTables, Row } from './lmdb-tables.ts';
+import type { LogTables, Row } from './lmdb-tables.ts';
 
 /** One call of `append`, encoded and checked. */
 export interface Append {
@@ -162,7 +162,12 @@ interface StagedStream {
   readonly rows: Row[];
 }
 
-function find(tables: LogTables, { base, rows }: StagedStream, stream: string, version: number): Entry {
+function find(
+  tables: LogTables,
+  { base, rows }: StagedStream,
+  stream: string,
+  version: number,
+): Pick<Row, 'sequence' | 'record'> {
   const row = rows[version - base - 1];
   if (row) return row;
   const sequence = tables.sequenceOf(stream, version);

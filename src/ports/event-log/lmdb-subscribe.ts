@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { LogClosed, type EventBatch, type EventFilter, type Position, type RecordedEvent } from './event-log.ts';
-import { compileFilter, decodeEvent, toPosition, toSequence } from './lmdb-codec.ts';
+import { compileFilter, toPosition, toSequence } from './lmdb-codec.ts';
 import type { LogTables } from './lmdb-tables.ts';
 
 /** What a subscription needs to know of its log. */
@@ -102,12 +102,15 @@ function scanChunk({ tables, head }: Feed, cursor: Cursor, matches: (record: Buf
   const end = head();
   let bytes = 0;
   if (cursor.sequence >= end) return;
-  for (const { sequence, record } of tables.scan(cursor.sequence, Math.min(MAX_CHUNK_EVENTS, end - cursor.sequence))) {
+  for (const { sequence, record, event } of tables.scan(
+    cursor.sequence,
+    Math.min(MAX_CHUNK_EVENTS, end - cursor.sequence),
+  )) {
     cursor.sequence = sequence;
     cursor.examined += 1;
     bytes += record.length;
     if (matches(record)) {
-      cursor.events.push(decodeEvent(record, sequence));
+      cursor.events.push(event());
       cursor.bytes += record.length;
     }
     if (bytes >= MAX_CHUNK_BYTES || isFull(cursor)) return;

@@ -5,7 +5,8 @@ import { dirname, resolve } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 
 import { MAX_VERSION } from './append-checks.ts';
-import { streamKey, versionOf } from './lmdb-codec.ts';
+import type { RecordedEvent } from './event-log.ts';
+import { decodeEvent, streamKey, versionOf } from './lmdb-codec.ts';
 import { commitError } from '../../lmdb.ts';
 
 // Left out of lmdb's own declarations. `append` fills pages to the brim: at 1,500 bytes an event it halves the file.
@@ -26,6 +27,13 @@ export interface Row {
 export interface Entry {
   readonly sequence: number;
   readonly record: Buffer;
+  /** Decoded at the first call. Shared by all who read it: nobody changes it. */
+  readonly event: () => RecordedEvent;
+}
+
+export function entryOf(sequence: number, record: Buffer): Entry {
+  let event: RecordedEvent | undefined;
+  return { sequence, record, event: () => (event ??= decodeEvent(record, sequence)) };
 }
 
 /** The embedded log as it lies on disk. Reads are synchronous and see exactly what is durable. */
@@ -129,8 +137,7 @@ function readingFrom({ events, streams, meta }: Databases): Omit<LogTables, 'id'
     sequenceOf: (stream, version) => streams.get(streamKey(stream, version)),
     record: (sequence) => events.get(sequence),
     readStream: (stream, after) => readStream(streams, events, stream, after),
-    scan: (after, limit) =>
-      events.getRange({ start: after + 1, limit }).map(({ key, value }) => ({ sequence: key, record: value })),
+    scan: (after, limit) => events.getRange({ start: after + 1, limit }).map(({ key, value }) => entryOf(key, value)),
   };
 }
 
@@ -151,7 +158,7 @@ function readStream(
   return sequences.map((sequence) => {
     const record = events.get(sequence);
     if (!record) throw new Error(`the index of stream ${stream} names the missing event ${String(sequence)}`);
-    return { sequence, record };
+    return entryOf(sequence, record);
   });
 }
 

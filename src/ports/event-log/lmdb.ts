@@ -2,8 +2,9 @@ import type { Started } from '../../lifecycle.ts';
 import { checkAppend, checkKeep, checkName, checkVersion, encodeBodies } from './append-checks.ts';
 import { LogClosed, type EventLog } from './event-log.ts';
 import { openAppender } from './lmdb-append.ts';
-import { decodeEvent, encodeEvent, toPosition } from './lmdb-codec.ts';
+import { encodeEvent, toPosition } from './lmdb-codec.ts';
 import { subscribe, type Feed } from './lmdb-subscribe.ts';
+import { rememberRecent } from './lmdb-recent.ts';
 import { openTables, type LogTables } from './lmdb-tables.ts';
 
 /**
@@ -16,7 +17,7 @@ import { openTables, type LogTables } from './lmdb-tables.ts';
  * - The file grows as needed and never shrinks: nothing is ever removed.
  */
 export async function openLmdbEventLog(path: string): Promise<Started<EventLog>> {
-  const tables = await openTables(path);
+  const tables = rememberRecent(await openTables(path));
   const log = createLog(tables);
   return { value: log, stop: () => log.close() };
 }
@@ -54,13 +55,13 @@ function createLog(tables: LogTables): EventLog {
       whileOpen(() => {
         checkName('stream', stream);
         checkVersion(after);
-        return tables.readStream(stream, after).map(({ sequence, record }) => decodeEvent(record, sequence));
+        return tables.readStream(stream, after).map(({ event }) => event());
       }),
     last: (stream) =>
       whileOpen(() => {
         checkName('stream', stream);
         const [newest] = tables.readStream(stream, Math.max(tables.version(stream) - 1, 0));
-        return newest ? decodeEvent(newest.record, newest.sequence) : null;
+        return newest ? newest.event() : null;
       }),
     keepNewest: (stream, count) =>
       whileOpen(() => {

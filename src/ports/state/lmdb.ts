@@ -186,30 +186,44 @@ const ESCAPED_NUL = String.fromCharCode(NUL, AFTER_TAGS);
 
 function encodeKey(key: Key): Buffer {
   if (key.length === 0) throw new RangeError('a key has at least one element');
-  const bytes = Buffer.concat(
-    key.map((element) => (typeof element === 'number' ? encodeNumber(element) : encodeString(element))),
-  );
-  if (bytes.length > MAX_KEY_BYTES) throw new RangeError(`a key of ${String(bytes.length)} bytes is too long`);
+  const escaped = key.map((element) => (typeof element === 'number' ? element : escape(element)));
+  const size = escaped.reduce<number>((sum, element) => sum + sizeOf(element), 0);
+  if (size > MAX_KEY_BYTES) throw new RangeError(`a key of ${String(size)} bytes is too long`);
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const element of escaped) {
+    at = typeof element === 'number' ? writeNumber(bytes, element, at) : writeString(bytes, element, at);
+  }
   return bytes;
 }
 
-function encodeNumber(element: number): Buffer {
+function sizeOf(element: string | number): number {
+  return typeof element === 'number' ? 9 : Buffer.byteLength(element) + 2;
+}
+
+/** Answers where the next element goes. */
+function writeNumber(bytes: Buffer, element: number, at: number): number {
   if (!Number.isFinite(element)) throw new RangeError(`${String(element)} cannot be part of a key`);
-  const bytes = Buffer.alloc(9);
-  bytes[0] = NUMBER;
-  bytes.writeDoubleBE(element + 0, 1); // + 0 makes -0 the same key as 0
-  const double = bytes.readBigInt64BE(1);
-  bytes.writeBigInt64BE(double < 0n ? ~double : double ^ SIGN, 1);
-  return bytes;
+  bytes[at] = NUMBER;
+  bytes.writeDoubleBE(element + 0, at + 1); // + 0 makes -0 the same key as 0
+  if ((bytes[at + 1] ?? 0) < 0x80) bytes[at + 1] = (bytes[at + 1] ?? 0) | 0x80;
+  else for (let byte = at + 1; byte < at + 9; byte += 1) bytes[byte] = ~(bytes[byte] ?? 0);
+  return at + 9;
+}
+
+function writeString(bytes: Buffer, element: string, at: number): number {
+  bytes[at] = STRING;
+  const end = at + 1 + bytes.write(element, at + 1);
+  bytes[end] = NUL;
+  return end + 1;
+}
+
+function escape(element: string): string {
+  if (!element.isWellFormed()) throw new RangeError('half a character cannot be part of a key');
+  return element.includes('\0') ? element.replaceAll('\0', ESCAPED_NUL) : element;
 }
 
 const SIGN = -(2n ** 63n);
-
-function encodeString(element: string): Buffer {
-  if (/\p{Surrogate}/u.test(element)) throw new RangeError('half a character cannot be part of a key');
-  const escaped = Buffer.from(element.replaceAll('\0', ESCAPED_NUL));
-  return Buffer.concat([Buffer.of(STRING), escaped, Buffer.of(NUL)]);
-}
 
 function decodeKey(bytes: Buffer): Key {
   const key: (string | number)[] = [];
