@@ -8,10 +8,10 @@ export interface SnapshotsConfig {
 }
 
 export function readSnapshots(env: Env): SnapshotsConfig {
-  const text = env.get('SNAPSHOT_EVERY') ?? '1h';
+  const text = env.get('SNAPSHOT_EVERY') ?? '15m';
   const snapshotEveryMs = milliseconds(text);
   if (Number.isNaN(snapshotEveryMs)) {
-    env.refuse('SNAPSHOT_EVERY', `is ${quote(text)}; allowed is a duration from 100ms to 24h, such as 1h`);
+    env.refuse('SNAPSHOT_EVERY', `is ${quote(text)}; allowed is a duration from 100ms to 24h, such as 15m`);
   }
   return { snapshotDir: env.get('SNAPSHOT_DIR') ?? null, snapshotEveryMs };
 }
