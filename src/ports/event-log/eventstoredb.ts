@@ -139,8 +139,7 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
     underWay.add(working);
     return working.finally(() => underWay.delete(working));
   };
-  const gate = openGate(READS_AT_ONCE, 'a read');
-  const door = openGate(APPENDS_AT_ONCE, 'an append');
+  const [gate, door] = [openGate(READS_AT_ONCE, 'a read'), openGate(APPENDS_AT_ONCE, 'an append')];
   const reading = (request: messages.ReadReq): Promise<readonly WireEvent[]> =>
     whileOpen(async () => {
       await gate.enter(1, Date.now() + access.limits.waitMs);
