@@ -53,7 +53,7 @@ export function openService(options: ServiceOptions): Promise<Started<string>> {
     };
     const profiling = options.profile === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile}`];
     const toStub = options.channel === 'PUSH' ? ['--import', TO_STUB] : [];
-    return scope.use(await startProgram([process.execPath, ...profiling, ...toStub, MAIN], env, /listens on (\S+)\n/));
+    return scope.use(await startProgram([process.execPath, ...AS_STARTED, ...profiling, ...toStub, MAIN], env, /listens on (\S+)\n/));
   });
 }
 
@@ -67,6 +67,9 @@ function openEventStore(): Promise<Started<string>> {
   const [command, ...args] = tsCommand(new URL('./eventstore-server.ts', import.meta.url));
   return startProgram([command, ...args], {}, /^(\S+)\n/);
 }
+
+/** What `npm start` and the image give Node. */
+const AS_STARTED = ['--max-semi-space-size=32'];
 
 const PLATFORMS = ['IOS', 'ANDROID', 'WEB'];
 const AT_ONCE = 16;

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { v5 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import {
   deliveryId,
@@ -18,6 +19,15 @@ describe('a derived id', () => {
   it('is the same for the same parts, for ever', () => {
     expect(derivedId('user', 'default', 'ada')).toBe('5c89f256-97e2-5567-b774-069760d9d00f');
     expect(derivedId('user', 'défault', '😀')).toBe('a7768cca-b1e4-5ac1-8846-ded18679f37f');
+  });
+
+  it('is a UUIDv5, whoever makes it', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: 'binary', maxLength: 8 }), { maxLength: 4 }), (parts) => {
+        const name = parts.map((part) => `${String(Buffer.byteLength(part))}:${part}`).join('');
+        expect(derivedId(...parts)).toBe(v5(Buffer.from(name), '5b1f2f0e-6f0c-4f57-9d0a-6c1b7c4f2a11'));
+      }),
+    );
   });
 
   it('is another for other parts, however the same text is cut', () => {
