@@ -36,6 +36,7 @@ const IGNORED = linesOf(new URL('.dockerignore', ROOT));
 const PACKAGE = JSON.parse(textOf('package.json')) as {
   readonly version: string;
   readonly engines: { readonly node: string };
+  readonly scripts: { readonly start: string };
 };
 
 /** What the servers' images listen on as they come. */
@@ -458,7 +459,9 @@ describe('the Dockerfile', () => {
 
   it('starts what npm start starts, as the first process, so that signals reach it', () => {
     const [, entry = ''] = /await import\('\.\.\/([^']+)'\)/.exec(textOf('scripts/start.mjs')) ?? [];
-    expect(runInstructions('CMD').map((rest) => JSON.parse(rest) as unknown)).toEqual([['node', entry]]);
+    const [, flags = ''] = /exec node((?: --\S+)*) scripts\/start\.mjs/.exec(PACKAGE.scripts.start) ?? [];
+    const started = ['node', ...flags.trim().split(' '), entry];
+    expect(runInstructions('CMD').map((rest) => JSON.parse(rest) as unknown)).toEqual([started]);
     expect(existsSync(new URL(entry.replace(/^dist\/(.*)\.js$/, 'src/$1.ts'), ROOT)), entry).toBe(true);
     expect(runInstructions('ENTRYPOINT')).toEqual([]);
     expect(runInstructions('STOPSIGNAL')).toEqual(['SIGTERM']);
