@@ -1,8 +1,18 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  // One copy of graphql: Node would take its CommonJS build for type-graphql and Vite its ES modules for our sources.
-  resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
+  resolve: {
+    alias: [
+      // One copy of graphql: Node would take its CommonJS build for type-graphql and Vite its ES modules for our sources.
+      { find: /^graphql$/, replacement: 'graphql/index.js' },
+      // Threads are run by Node, which does not run the sources: they are started as built.
+      {
+        find: './thread-script.ts',
+        replacement: fileURLToPath(new URL('test/support/thread-script.ts', import.meta.url)),
+      },
+    ],
+  },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/rabbitmq-shared.ts'],

@@ -7,11 +7,11 @@ import { openSandboxFcm } from './sandbox/fcm.ts';
 import { openOutbox, type Outbox } from './sandbox/outbox.ts';
 import { openSandboxSmtp } from './sandbox/smtp.ts';
 import { openSandboxTwilio, SANDBOX_TWILIO } from './sandbox/twilio.ts';
-import { openSmtpSender, type SmtpSenderOptions } from './senders/email-smtp.ts';
 import type { Message, Sender } from './senders/outcome.ts';
-import { openFcmSender, type FcmSenderOptions } from './senders/push-fcm.ts';
 import type { TwilioAccount } from './senders/sms-twilio-receipt.ts';
-import { openTwilioSender, type TwilioSenderOptions } from './senders/sms-twilio.ts';
+import type { TwilioSenderOptions } from './senders/sms-twilio.ts';
+import type { SenderPlan } from './senders/thread-orders.ts';
+import { openSenderThread } from './senders/thread.ts';
 import { channelsOf } from './roles.ts';
 import type { StateStore } from './ports/state/state.ts';
 
@@ -48,17 +48,28 @@ export async function openProviders(scope: Scope, options: ProviderOptions): Pro
   const outbox = states && openOutbox(states.open('outbox'));
   const sandbox: Sandbox | null = states && outbox && { states, outbox };
   const channels = channelsOf(config.roles);
-  const email = channels.includes('EMAIL') ? await emailOptions(scope, options, sandbox) : null;
-  const sms = channels.includes('SMS') ? await smsOptions(scope, options, sandbox) : null;
-  const push = channels.includes('PUSH') ? await pushOptions(scope, options, sandbox) : null;
-  const senders = [
-    push && scope.use(openFcmSender(push)),
-    sms && scope.use(openTwilioSender(sms)),
-    email && scope.use(openSmtpSender(email)),
-  ];
+  const email = channels.includes('EMAIL') ? await emailPlan(scope, config, sandbox) : null;
+  const sms = channels.includes('SMS') ? await smsPlan(scope, options, sandbox) : null;
+  const push = channels.includes('PUSH') ? await pushPlan(scope, config, sandbox) : null;
+  const senders = await openSenders(scope, [push, sms, email], options);
   // Whoever receives receipts need not be who sends.
-  const twilio = config.sms.kind === 'twilio' ? config.sms : sms;
-  return { senders: senders.filter((sender) => sender !== null), twilio, outbox };
+  const twilio = config.sms.kind === 'twilio' ? config.sms : (sms?.options ?? null);
+  return { senders, twilio, outbox };
+}
+
+/** Side by side, since each loads a library; one that does not open leaves none of the others open. */
+async function openSenders(
+  scope: Scope,
+  plans: readonly (SenderPlan | null)[],
+  { logger, receipts }: ProviderOptions,
+): Promise<readonly Sender[]> {
+  const common = { logger, statusCallback: receipts.callback, onFailure: failureLog(logger) };
+  const opening = plans.flatMap((plan) => (plan === null ? [] : [openSenderThread({ ...common, plan })]));
+  const opened = await Promise.allSettled(opening);
+  const senders = opened.flatMap((each) => (each.status === 'fulfilled' ? [scope.use(each.value)] : []));
+  const failed = opened.find((each) => each.status === 'rejected');
+  if (failed) throw failed.reason;
+  return senders;
 }
 
 /** Channels that messages can be sent on. */
@@ -74,6 +85,8 @@ export function destinationsOf({ email, sms, push }: Config): Readonly<Record<Ch
   return { PUSH: push.kind, SMS: sms.kind, EMAIL: email.kind };
 }
 
+type PlanOf<K extends SenderPlan['kind']> = Extract<SenderPlan, { readonly kind: K }>;
+
 interface Sandbox {
   readonly states: StateStore;
   readonly outbox: Outbox;
@@ -84,45 +97,44 @@ function sandboxOf(sandbox: Sandbox | null): Sandbox {
   return sandbox;
 }
 
-async function emailOptions(
+async function emailPlan(
   scope: Scope,
-  { config, logger }: ProviderOptions,
+  { email, emailConcurrency: connections }: Config,
   sandbox: Sandbox | null,
-): Promise<SmtpSenderOptions | null> {
-  const { email, emailConcurrency: connections } = config;
-  const onFailure = failureLog(logger);
+): Promise<PlanOf<'smtp'> | null> {
   if (email.kind === 'off') return null;
-  if (email.kind === 'smtp') return { url: email.url, from: email.from, connections, onFailure };
+  if (email.kind === 'smtp') return { kind: 'smtp', options: { url: email.url, from: email.from, connections } };
   const { url } = scope.use(await openSandboxSmtp(sandboxOf(sandbox).outbox));
-  return { url, from: 'Heliograph <no-reply@heliograph.localhost>', connections, onFailure };
+  return { kind: 'smtp', options: { url, from: 'Heliograph <no-reply@heliograph.localhost>', connections } };
 }
 
-async function smsOptions(
+async function smsPlan(
   scope: Scope,
-  { config, logger, receipts }: ProviderOptions,
+  { config, receipts }: ProviderOptions,
   sandbox: Sandbox | null,
-): Promise<TwilioSenderOptions | null> {
+): Promise<PlanOf<'twilio'> | null> {
   const { sms, smsConcurrency: connections } = config;
-  const common = { connections, statusCallback: receipts.callback, onFailure: failureLog(logger) };
   if (sms.kind === 'off') return null;
-  if (sms.kind === 'twilio') return { ...sms, ...common };
+  if (sms.kind === 'twilio') return { kind: 'twilio', options: { ...sms, connections } };
   const { states, outbox } = sandboxOf(sandbox);
   const { url } = scope.use(await openSandboxTwilio(outbox, { state: states.open('receipts'), reach: receipts.reach }));
-  return { ...SANDBOX_TWILIO, messagingServiceSid: null, apiUrl: url, ...common };
+  return { kind: 'twilio', options: { ...SANDBOX_TWILIO, messagingServiceSid: null, apiUrl: url, connections } };
 }
 
-async function pushOptions(
+async function pushPlan(
   scope: Scope,
-  { config, logger }: ProviderOptions,
+  { push, pushConcurrency }: Config,
   sandbox: Sandbox | null,
-): Promise<FcmSenderOptions | null> {
-  const { push, pushConcurrency } = config;
+): Promise<PlanOf<'fcm'> | null> {
   // Each platform has a worker of its own.
-  const common = { connections: pushConcurrency * 3, onFailure: failureLog(logger) };
+  const connections = pushConcurrency * 3;
   if (push.kind === 'off') return null;
-  if (push.kind === 'fcm') return { account: push.serviceAccount, ...common };
+  if (push.kind === 'fcm') return { kind: 'fcm', options: { account: push.serviceAccount, connections } };
   const loopback = scope.use(await openSandboxFcm(sandboxOf(sandbox).outbox));
-  return { account: { projectId: 'sandbox', accessToken: 'sandbox' }, loopback, ...common };
+  return {
+    kind: 'fcm',
+    options: { account: { projectId: 'sandbox', accessToken: 'sandbox' }, loopback, connections },
+  };
 }
 
 /** Names the delivery, never its address or content. */

@@ -1,4 +1,5 @@
-import twilio from 'twilio';
+// Of the library this alone: all of it would be loaded into the main thread.
+import { validateRequest, validateRequestWithBody } from 'twilio/lib/webhooks/webhooks.js';
 import type { BounceReason, ReceiptVerdict } from '../events/outcome.ts';
 import { errorPage } from './sms-twilio-outcome.ts';
 
@@ -65,12 +66,12 @@ export function readTwilioReceipt(account: TwilioAccount, callback: TwilioCallba
 export function isSignedByTwilio(authToken: string, { url, signature, body }: TwilioCallback): boolean {
   if (signature === undefined || !URL.canParse(url)) return false;
   if (new URL(url).searchParams.has('bodySHA256')) {
-    return twilio.validateRequestWithBody(authToken, signature, url, body);
+    return validateRequestWithBody(authToken, signature, url, body);
   }
   const fields = new URLSearchParams(body);
   if (fields.size > MOST_FIELDS) return false;
   const form = Object.fromEntries(valuesOf(fields));
-  return [url, url + CONNECTION_OVERRIDES].some((each) => twilio.validateRequest(authToken, signature, each, form));
+  return [url, url + CONNECTION_OVERRIDES].some((each) => validateRequest(authToken, signature, each, form));
 }
 
 /** Repeated fields as lists, as the library wants them. */
