@@ -20,7 +20,7 @@ import { updatesIn } from './follower.ts';
 import { askAny, type Load } from './load.ts';
 import { openAnswers, RETRY_SCHEDULE, type Answers } from './rig.ts';
 import { SETTLED } from './settings.ts';
-import { openUnit, type Unit } from './unit.ts';
+import { openUnit, type Unit, type UnitOptions } from './unit.ts';
 import { judge, judgeSeen, judgeTables, type Verdict } from './verdict.ts';
 
 /** One process that does everything on what is embedded, and a mail server. */
@@ -32,13 +32,16 @@ export interface Alone {
   readonly apis: () => readonly Service[];
 }
 
-export function openAlone(within: readonly string[] = []): Promise<Started<Alone>> {
+export function openAlone({
+  within = [],
+  settings: changes = {},
+}: Partial<Pick<UnitOptions, 'within' | 'settings'>> = {}): Promise<Started<Alone>> {
   return start(async (scope) => {
     const answers = openAnswers();
     const sink = scope.use(await openMailSink(answers.given));
     const port = (): number => Number(new URL(sink.url).port);
     const url = (proxy: number): string => `smtp://127.0.0.1:${String(proxy)}`;
-    const settings = { SMTP_FROM: 'Heliograph <no-reply@example.com>', RETRY_SCHEDULE, LOG_LEVEL: 'warn' };
+    const settings = { SMTP_FROM: 'Heliograph <no-reply@example.com>', RETRY_SCHEDULE, LOG_LEVEL: 'warn', ...changes };
     const servers = { SMTP: { variable: 'SMTP_URL', url, port } };
     const unit = scope.use(await openUnit({ name: 'everything', roles: [], settings, servers, within }));
     await unit.start();

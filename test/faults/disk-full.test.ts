@@ -79,7 +79,7 @@ describe.skipIf(lacksSmallDisk())('a process whose disk becomes full', () => {
     'refuses what is new in clear words, loses nothing that it acknowledged, and goes on when there is room',
     () =>
       rounds('a full disk', async (seed) => {
-        const { value, stop } = await openAlone(onSmallDisk(DISK_BYTES));
+        const { value, stop } = await openAlone({ within: onSmallDisk(DISK_BYTES) });
         return run(value, seed).finally(stop);
       }),
     ROUNDS_MS,
