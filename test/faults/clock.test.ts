@@ -17,7 +17,7 @@ import { randomFrom } from '../support/random.ts';
 import { withTempDir } from '../support/temp-dir.ts';
 import { everything, typesOf } from '../support/world.ts';
 import type { Wish } from './load.ts';
-import { rounds, ROUNDS_MS, SETTLED } from './settings.ts';
+import { rounds, ROUNDS_MS, SEED, SETTLED } from './settings.ts';
 import { judge, judgeTables, stillOpen } from './verdict.ts';
 
 const HOUR_MS = 3_600_000;
@@ -126,41 +126,53 @@ async function run(seed: number): Promise<string> {
 describe('a clock that jumps by hours and days', () => {
   it('loses nothing and doubles nothing but what is in doubt', () => rounds('a jumping clock', run), ROUNDS_MS);
 
-  it('brings what is due then, though nothing else happens', async () => {
-    await withScope(async (scope, folder) => {
-      const clock = jumpingClock();
-      const { sender } = scriptedProvider(() => ACCEPT);
-      const pipeline = scope.use(await startPipeline(folder, { sender, now: clock.now }));
-      await registerUsers(pipeline);
-      const deliverAt = new Date(clock.now() + HOUR_MS);
-      const { notification } = await pipeline.commands.requestNotification(CALLER, requestFor('user-0', { deliverAt }));
-      const { id } = notification.state;
-      await delay(200);
-      clock.jump(HOUR_MS);
-      await eventually(async () => expect(await typesOf(pipeline, id)).toContain('DeliverySent'), SETTLED);
-      return 'sent';
-    });
-  });
+  it(
+    'brings what is due then, though nothing else happens',
+    async () => {
+      await withScope(async (scope, folder) => {
+        const clock = jumpingClock();
+        const { sender } = scriptedProvider(() => ACCEPT);
+        const pipeline = scope.use(await startPipeline(folder, { sender, now: clock.now }));
+        await registerUsers(pipeline);
+        const deliverAt = new Date(clock.now() + HOUR_MS);
+        const { notification } = await pipeline.commands.requestNotification(
+          CALLER,
+          requestFor('user-0', { deliverAt }),
+        );
+        const { id } = notification.state;
+        await delay(200);
+        clock.jump(HOUR_MS);
+        await eventually(async () => expect(await typesOf(pipeline, id)).toContain('DeliverySent'), SETTLED);
+        return 'sent';
+      });
+    },
+    ROUNDS_MS,
+  );
 
-  it('takes a lease from nobody', async () => {
-    await withScope(async (scope, folder) => {
-      const clock = jumpingClock();
-      const { sender } = scriptedProvider(() => ACCEPT);
-      const { log } = scope.use(await startPipeline(folder, { sender, now: clock.now }));
-      const common = { log, name: 'route', ids: systemIds, now: clock.now, logger: SILENT };
-      const first = scope.use(startLease({ ...common, holder: 'first' }));
-      await eventually(() => expect(first.heldSince()).not.toBeNull(), SETTLED);
-      const second = scope.use(startLease({ ...common, holder: 'second' }));
-      const renewals = async (): Promise<number> => (await log.read(streamOf.lease('route'))).length;
-      const before = await renewals();
-      await eventually(async () => {
-        clock.jump(JUMPS[Math.floor(Math.random() * JUMPS.length)] ?? 0);
-        expect(second.heldSince()).toBeNull();
-        expect((await renewals()) - before).toBeGreaterThan(1);
-      }, SETTLED);
-      const taken = (await log.read(streamOf.lease('route'))).filter((event) => decode(event).type === 'LeaseTaken');
-      expect(taken.length).toBe(1);
-      return 'held';
-    });
-  });
+  it(
+    'takes a lease from nobody',
+    async () => {
+      await withScope(async (scope, folder) => {
+        const clock = jumpingClock();
+        const random = randomFrom(SEED);
+        const { sender } = scriptedProvider(() => ACCEPT);
+        const { log } = scope.use(await startPipeline(folder, { sender, now: clock.now }));
+        const common = { log, name: 'route', ids: systemIds, now: clock.now, logger: SILENT };
+        const first = scope.use(startLease({ ...common, holder: 'first' }));
+        await eventually(() => expect(first.heldSince()).not.toBeNull(), SETTLED);
+        const second = scope.use(startLease({ ...common, holder: 'second' }));
+        const renewals = async (): Promise<number> => (await log.read(streamOf.lease('route'))).length;
+        const before = await renewals();
+        await eventually(async () => {
+          clock.jump(JUMPS[Math.floor(random() * JUMPS.length)] ?? 0);
+          expect(second.heldSince()).toBeNull();
+          expect((await renewals()) - before).toBeGreaterThan(1);
+        }, SETTLED);
+        const taken = (await log.read(streamOf.lease('route'))).filter((event) => decode(event).type === 'LeaseTaken');
+        expect(taken.length).toBe(1);
+        return 'held';
+      });
+    },
+    ROUNDS_MS,
+  );
 });
