@@ -8,7 +8,7 @@ export interface Sample {
   readonly seconds: number;
   /** What JavaScript and its buffers hold; MiB. */
   readonly heap: number;
-  /** All that is in memory, with pages of mapped files, which come and go as the system likes; MiB. */
+  /** All that is in memory but pages of mapped files, which come and go as the system likes; MiB. */
   readonly rss: number;
 }
 

@@ -14,8 +14,8 @@ import type { Unit } from './unit.ts';
 /** `npm run test:soak`, 30 unless SOAK_MINUTES says otherwise. */
 const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 0);
 /**
- * Compiled code, pools and what is kept on purpose fill up first: for subscribers the state of 32,768 deliveries, which takes
- * eleven minutes. A shorter run is for trying out, and may see that as growth.
+ * Compiled code, pools and what is kept on purpose fill up first: for subscribers the state of 16,384 requests, which takes
+ * up to ten minutes. A shorter run is for trying out, and may see that as growth.
  */
 const WARM_UP_SHARE = 0.4;
 const SAMPLES = 180;
@@ -24,7 +24,7 @@ const SAMPLES = 180;
  * at a sample. In the 18 minutes that are left of the full run there are 50,000 requests, so that is 170 bytes a request.
  */
 const MOST_HEAP_MIB = 8;
-/** The allocator's own, and pages of mapped files, come on top. */
+/** What allocators keep comes on top. */
 const MOST_RSS_MIB = 48;
 
 interface Subject {
