@@ -7,8 +7,8 @@ export interface Wake {
   readonly stop: () => void;
 }
 
-/** setTimeout counts in 31 bits; what is further away is looked at again then. */
-const LONGEST_MS = 2 ** 31 - 1;
+/** Clocks are set forward, and timers do not hear of it: whatever is further away is looked at again then. */
+const LONGEST_MS = 5_000;
 
 /** One task, one timer: asked from many sides, run once for all of them. */
 export function wakeAt(task: () => void, clock: () => number): Wake {
@@ -28,14 +28,17 @@ export function wakeAt(task: () => void, clock: () => number): Wake {
       task();
     });
   };
+  const wait = (): void => {
+    const leftMs = planned - clock();
+    timer = leftMs > LONGEST_MS ? setTimeout(wait, LONGEST_MS) : setTimeout(now, Math.max(leftMs, 0));
+  };
   return {
     now,
     at: (time) => {
       if (stopped || time === null || time >= planned) return;
       clear();
       planned = time;
-      const waitMs = Math.min(Math.max(time - clock(), 0), LONGEST_MS);
-      timer = setTimeout(now, waitMs);
+      wait();
     },
     stop: () => {
       stopped = true;

@@ -219,7 +219,7 @@ describe.skipIf(lacksRabbit())('the RabbitMQ broker', () => {
       await expect(nobody).rejects.toThrow(/^RabbitMQ cannot be used: E\w+ connect E\w+ ::1:9/);
     });
 
-    it('has a connection each for publishing, consuming and looking, and notices within half a minute that one is dead', async () => {
+    it('has a connection each for publishing, consuming and looking, and notices within 15 seconds that one is dead', async () => {
       await open();
       await eventually(async () => {
         const connections = await server.ctl('-q', 'list_connections', 'timeout', 'client_properties');
@@ -227,7 +227,7 @@ describe.skipIf(lacksRabbit())('the RabbitMQ broker', () => {
           const [, timeout, purpose] = /^(\d+)\t.*"connection_name","heliograph (\w+)"/.exec(line) ?? [];
           return purpose === undefined ? [] : [`${purpose} ${String(timeout)}`];
         });
-        expect(ours.toSorted()).toEqual(['consuming 10', 'looking 10', 'publishing 10']);
+        expect(ours.toSorted()).toEqual(['consuming 6', 'looking 6', 'publishing 6']);
       }, LONG);
     }, 60_000);
 

@@ -35,4 +35,22 @@ describe('a wake-up', () => {
     });
     wake.stop();
   });
+
+  it('comes when the clock is set forward to its time, and not before', async () => {
+    let offset = 0;
+    let woken = 0;
+    const wake = wakeAt(
+      () => {
+        woken += 1;
+      },
+      () => performance.now() + offset,
+    );
+    wake.at(performance.now() + 3_600_000);
+    const looks = performance.now();
+    await eventually(() => expect(performance.now() - looks).toBeGreaterThan(100), { pauseMs: 20 });
+    expect(woken).toBe(0);
+    offset = 3_600_000;
+    await eventually(() => expect(woken).toBe(1), { timeoutMs: 20_000, pauseMs: 20 });
+    wake.stop();
+  });
 });

@@ -20,10 +20,18 @@ const KEY = 'test-client';
 const SECRET = 'a-secret-of-the-test';
 export const AUTHORIZATION = `Basic ${Buffer.from(`${KEY}:${SECRET}`).toString('base64')}`;
 
-/** Starts it from the sources and waits until it listens. Whoever starts it ends it. */
-export async function startService(dataDir: string, env: Readonly<Record<string, string>> = {}): Promise<Service> {
+/**
+ * Starts it from the sources and waits until it listens. Whoever starts it ends it. `within`: a command line that runs the one
+ * that follows it, as the same process.
+ */
+export async function startService(
+  dataDir: string,
+  env: Readonly<Record<string, string>> = {},
+  within: readonly string[] = [],
+): Promise<Service> {
   const settings = { PORT: '0', DATA_DIR: dataDir, BOOTSTRAP_APP_KEY: KEY, BOOTSTRAP_APP_SECRET: SECRET, ...env };
-  const child = spawn(process.execPath, [MAIN], {
+  const [command, ...args] = [...within, process.execPath, MAIN];
+  const child = spawn(command, args, {
     env: { PATH: process.env['PATH'], ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -8,7 +8,8 @@ import type { Started } from '../../src/lifecycle.ts';
  * server, and nothing ever comes back; `deaf`: the server gets all of it, and nothing ever comes back.
  */
 export type Fault =
-  | { readonly kind: 'ok' | 'silent' | 'deaf' }
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'silent' | 'deaf' }
   | { readonly kind: 'cut-request' | 'cut-answer'; readonly bytes: number }
   /** In both directions, at most `bytes` go on each millisecond. */
   | { readonly kind: 'slow'; readonly bytes: number };
@@ -18,15 +19,36 @@ export interface TcpProxy {
   readonly port: number;
   /** What becomes of connections made from now on; those that are open are reset. */
   readonly become: (fault: Fault) => void;
+  /**
+   * Until lifted, nothing of what is open comes through, and nothing is closed; what connects meanwhile is taken and hears nothing.
+   * `answers`: the server gets everything, but nothing comes back.
+   */
+  readonly freeze: (what?: 'everything' | 'answers') => () => void;
+  /** What is open now is dead, and nobody is told; connections made from now on are well. */
+  readonly hang: () => void;
   /** Resets what is open and refuses connections. */
   readonly goDown: () => Promise<void>;
   /** Listens again, on the same port. */
   readonly comeBack: () => Promise<void>;
 }
 
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+}
+
+type Flow = 'everything' | 'requests' | 'nothing';
+
 /** `target`: the port to connect to, asked for each connection. */
 export async function openTcpProxy(target: () => number): Promise<Started<TcpProxy>> {
   const open = new Set<Socket>();
+  /** Of those without a fault. */
+  const pairs = new Set<Pair>();
+  const freezes = new Map<symbol, Flow>();
+  const flow = (): Flow => {
+    const all = new Set(freezes.values());
+    return all.has('nothing') ? 'nothing' : all.has('requests') ? 'requests' : 'everything';
+  };
   let fault: Fault = { kind: 'ok' };
   const reset = (): void => {
     for (const socket of open) socket.resetAndDestroy();
@@ -34,13 +56,20 @@ export async function openTcpProxy(target: () => number): Promise<Started<TcpPro
   const join = (client: Socket): void => {
     const server = connect(target(), '127.0.0.1');
     for (const socket of [client, server]) hold(socket, open);
+    const pair = { client, server };
     const end = (): void => {
+      pairs.delete(pair);
       client.resetAndDestroy();
       server.resetAndDestroy();
     };
     client.once('close', end);
     server.once('close', end);
-    carry(client, server, fault, end);
+    if (fault.kind === 'ok') {
+      pairs.add(pair);
+      setFlow(pair, flow());
+    } else {
+      carry(pair, fault, end);
+    }
   };
   const server = createServer(join);
   await listen(server, 0);
@@ -50,8 +79,23 @@ export async function openTcpProxy(target: () => number): Promise<Started<TcpPro
     reset();
     await closed;
   };
+  const freeze: TcpProxy['freeze'] = (what = 'everything') => {
+    const own = Symbol();
+    freezes.set(own, what === 'everything' ? 'nothing' : 'requests');
+    for (const pair of pairs) setFlow(pair, flow());
+    return () => {
+      freezes.delete(own);
+      for (const pair of pairs) setFlow(pair, flow());
+    };
+  };
+  const hang = (): void => {
+    for (const pair of pairs) setFlow(pair, 'nothing');
+    pairs.clear();
+  };
   const value: TcpProxy = {
     port,
+    freeze,
+    hang,
     become: (next) => {
       fault = next;
       reset();
@@ -74,12 +118,19 @@ function hold(socket: Socket, open: Set<Socket>): void {
   socket.on('error', () => undefined);
 }
 
-function carry(client: Socket, server: Socket, fault: Fault, end: () => void): void {
+function setFlow({ client, server }: Pair, flow: Flow): void {
+  for (const [from, to, flows] of [
+    [client, server, flow !== 'nothing'],
+    [server, client, flow === 'everything'],
+  ] as const) {
+    from.unpipe(to);
+    if (flows) from.pipe(to);
+    else from.pause();
+  }
+}
+
+function carry({ client, server }: Pair, fault: Exclude<Fault, { readonly kind: 'ok' }>, end: () => void): void {
   switch (fault.kind) {
-    case 'ok':
-      client.pipe(server);
-      server.pipe(client);
-      return;
     case 'silent':
       client.resume();
       return;

@@ -19,7 +19,7 @@ export interface Link {
 }
 
 /** Seconds. A link that went dead without a word is noticed after two and a half times as long. */
-const HEARTBEAT_S = 10;
+const HEARTBEAT_S = 6;
 const RECONNECT_MS = { low: 100, high: 2_000 };
 const CLOSE_MS = 2_000;
 /** What a server says to somebody it will not talk to, however often he asks. */

@@ -1,0 +1,263 @@
+import { decode } from '../../src/events/codec.ts';
+import { streamOf } from '../../src/ids.ts';
+import type { Role } from '../../src/roles.ts';
+import { engineOf } from '../support/analytics.ts';
+import type { AppendFault } from '../support/eventstore/faults.ts';
+import type { TcpProxy } from '../support/tcp-proxy.ts';
+import type { Rig } from './rig.ts';
+import type { Kind } from './schedule.ts';
+import { LINKS, type LinkName, type Unit } from './unit.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const KILLED: readonly Role[] = ['api', 'route', 'dispatch', 'analytics', 'sender:email'];
+
+/** Everything that can happen to a rig. */
+export function kindsFor(rig: Rig): readonly Kind[] {
+  return [
+    ...KILLED.map((role) => killOf(rig, role)),
+    ...LINKS.flatMap((link) => LINK_FAULTS.map((fault) => linkFault(rig, link, fault))),
+    ...brokerFaults(rig),
+    ...eventStoreFaults(rig),
+    answersLost(rig),
+    engineKilled(rig),
+  ];
+}
+
+function pick<T>(random: () => number, from: readonly T[]): T {
+  const picked = from[Math.floor(random() * from.length)];
+  if (picked === undefined) throw new Error('nothing to pick from');
+  return picked;
+}
+
+function does({ roles }: Unit, role: Role): boolean {
+  return roles.length === 0 || roles.includes(role);
+}
+
+/** Whoever acts for the role, where only one does; and sometimes the disk with it, as when a machine is replaced. */
+function killOf(rig: Rig, role: Role): Kind {
+  return (random) => {
+    const candidates = rig.units.filter((unit) => does(unit, role));
+    const fallback = pick(random, candidates);
+    const forgets = random() < 0.4;
+    return {
+      name: `kill -9 of ${role}${forgets ? ', which comes back without its disk' : ''}`,
+      target: 'processes',
+      lastsMs: [500, 14_000],
+      begin: async () => {
+        const unit = (await holderOf(rig, role, candidates)) ?? fallback;
+        await unit.kill({ forgets });
+        return unit.start;
+      },
+    };
+  };
+}
+
+/** Null where nobody is on record, or the record cannot be read now. */
+async function holderOf({ log }: Rig, role: Role, candidates: readonly Unit[]): Promise<Unit | null> {
+  if (role !== 'route' && role !== 'dispatch' && role !== 'analytics') return null;
+  try {
+    const newest = await log.last(streamOf.lease(role));
+    const event = newest && decode(newest);
+    if (event?.type !== 'LeaseTaken' && event?.type !== 'LeaseRenewed') return null;
+    for (const unit of candidates) {
+      const holder = await readFile(join(unit.folder, 'lease-holder'), 'utf8').catch(() => '');
+      if (holder.trim() === event.data.holder) return unit;
+    }
+  } catch {
+    // Another fault is under way.
+  }
+  return null;
+}
+
+interface LinkFault {
+  readonly name: string;
+  readonly lastsMs: readonly [number, number];
+  readonly begin: (proxy: TcpProxy) => Promise<() => Promise<void> | void> | Promise<void>;
+}
+
+export const LINK_FAULTS: readonly LinkFault[] = [
+  {
+    name: 'is cut',
+    lastsMs: [0, 0],
+    begin: (proxy) => {
+      proxy.become({ kind: 'ok' });
+      return Promise.resolve();
+    },
+  },
+  {
+    name: 'is refused',
+    lastsMs: [500, 8_000],
+    begin: async (proxy) => {
+      await proxy.goDown();
+      return proxy.comeBack;
+    },
+  },
+  { name: 'is a black hole', lastsMs: [500, 12_000], begin: (proxy) => Promise.resolve(proxy.freeze()) },
+  { name: 'brings no answers', lastsMs: [500, 12_000], begin: (proxy) => Promise.resolve(proxy.freeze('answers')) },
+  {
+    name: 'is half open',
+    lastsMs: [0, 0],
+    begin: (proxy) => {
+      proxy.hang();
+      return Promise.resolve();
+    },
+  },
+];
+
+/** Of one process, or of all at once. */
+export function linkFault({ units }: Pick<Rig, 'units'>, link: LinkName, { name, lastsMs, begin }: LinkFault): Kind {
+  return (random) => {
+    // A mail server is named to all, and used by those who send.
+    const users = units.filter((unit) => unit.link(link) !== null && (link !== 'SMTP' || does(unit, 'sender:email')));
+    const one = pick(random, users);
+    const struck = random() < 0.5 ? [one] : users;
+    const proxies = struck.flatMap((unit) => unit.link(link) ?? []);
+    return {
+      name: `the link to ${link} of ${struck.length === 1 ? one.name : 'all'} ${name}`,
+      target: link,
+      lastsMs,
+      begin: async () => {
+        const ends = await Promise.all(proxies.map(begin));
+        return async () => {
+          for (const end of ends) await end?.();
+        };
+      },
+    };
+  };
+}
+
+const BROKER = 'RabbitMQ';
+
+function brokerFaults({ rabbit, prefix }: Rig): readonly Kind[] {
+  const halted = (name: string, signal: 'SIGTERM' | 'SIGKILL', wipes: boolean): Kind => {
+    return () => ({
+      name,
+      target: BROKER,
+      lastsMs: [0, 4_000],
+      begin: async () => {
+        await rabbit.halt(signal);
+        if (wipes) await rabbit.wipe();
+        return rabbit.boot;
+      },
+    });
+  };
+  return [
+    halted('RabbitMQ is restarted', 'SIGTERM', false),
+    halted('RabbitMQ crashes', 'SIGKILL', false),
+    halted('RabbitMQ loses all that it has', 'SIGKILL', true),
+    () => ({
+      name: 'RabbitMQ stands still',
+      target: BROKER,
+      lastsMs: [500, 8_000],
+      begin: () => {
+        rabbit.freeze(true);
+        return Promise.resolve(() => rabbit.freeze(false));
+      },
+    }),
+    (random) => {
+      const queue = pick(random, ['email.transactional', 'email.bulk', 'email.transactional.retry.5s']);
+      return {
+        name: `somebody purges ${queue}`,
+        target: BROKER,
+        lastsMs: [0, 0],
+        begin: async () => {
+          await rabbit.ctl('purge_queue', `${prefix}${queue}`);
+        },
+      };
+    },
+  ];
+}
+
+const STORE = 'event store';
+
+const APPEND_FAULTS: readonly AppendFault[] = [
+  { kind: 'silence', committed: true },
+  { kind: 'silence', committed: false },
+  { kind: 'deadline-exceeded', committed: true },
+  { kind: 'end', committed: true },
+  { kind: 'reset', committed: true },
+  { kind: 'reset', committed: false },
+  { kind: 'unavailable', committed: true },
+];
+
+function eventStoreFaults({ eventStore }: Rig): readonly Kind[] {
+  const appends = APPEND_FAULTS.map((fault): Kind => (random) => {
+    const times = Math.ceil(random() * 40);
+    const took = 'committed' in fault && fault.committed ? 'took place' : 'did not take place';
+    return {
+      name: `${String(times)} appends ${took}, and are answered with ${fault.kind}`,
+      target: 'appends',
+      lastsMs: [4_000, 8_000],
+      begin: () => Promise.resolve(eventStore.failAppends(fault, { times })),
+    };
+  });
+  const atOnce = (name: string, strike: () => void): Kind => {
+    return () => ({
+      name,
+      target: STORE,
+      lastsMs: [0, 0],
+      begin: () => {
+        strike();
+        return Promise.resolve();
+      },
+    });
+  };
+  return [
+    ...appends,
+    () => ({
+      name: 'the event store hangs',
+      target: STORE,
+      lastsMs: [500, 15_000],
+      begin: () => Promise.resolve(eventStore.freeze()),
+    }),
+    () => ({
+      name: 'the event store is away',
+      target: STORE,
+      lastsMs: [500, 8_000],
+      begin: async () => {
+        await eventStore.goDown();
+        return eventStore.comeBack;
+      },
+    }),
+    () => ({
+      name: 'subscriptions bring nothing',
+      target: 'subscriptions',
+      lastsMs: [500, 8_000],
+      begin: () => Promise.resolve(eventStore.stallSubscriptions()),
+    }),
+    atOnce('the event store drops its connections', eventStore.dropConnections),
+    atOnce('the connections of the event store hang', eventStore.hangConnections),
+    atOnce('subscriptions break', eventStore.breakSubscriptions),
+    atOnce('subscriptions end', eventStore.endSubscriptions),
+    atOnce('the calls of appends end', eventStore.endBatchStreams),
+  ];
+}
+
+/** The one window in which a duplicate can arise: accepted, and nobody knows. */
+export function answersLost({ units, answers }: Pick<Rig, 'units' | 'answers'>): Kind {
+  return () => ({
+    name: 'mails are accepted, and the answers are lost',
+    target: 'SMTP',
+    lastsMs: [300, 2_000],
+    begin: () => {
+      const give = answers.shut();
+      return Promise.resolve(() => {
+        for (const unit of units) unit.link('SMTP')?.become({ kind: 'ok' });
+        give();
+      });
+    },
+  });
+}
+
+function engineKilled({ engine }: Rig): Kind {
+  return () => ({
+    name: 'kill -9 of ClickHouse',
+    target: 'ClickHouse',
+    lastsMs: [0, 0],
+    begin: () => {
+      process.kill(engineOf(engine).pid, 'SIGKILL');
+      return Promise.resolve();
+    },
+  });
+}
