@@ -53,7 +53,9 @@ export function openService(options: ServiceOptions): Promise<Started<string>> {
     };
     const profiling = options.profile === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile}`];
     const toStub = options.channel === 'PUSH' ? ['--import', TO_STUB] : [];
-    return scope.use(await startProgram([process.execPath, ...AS_STARTED, ...profiling, ...toStub, MAIN], env, /listens on (\S+)\n/));
+    return scope.use(
+      await startProgram([process.execPath, ...AS_STARTED, ...profiling, ...toStub, MAIN], env, /listens on (\S+)\n/),
+    );
   });
 }
 

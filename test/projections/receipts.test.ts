@@ -393,7 +393,14 @@ describe('a long log', () => {
       const status = world.use(watched.start());
       await eventually(async () => {
         const position = await world.log.head();
-        expect(status()).toEqual({ name: 'receipts', position, live: true, parked: 0, unhandledSince: null, mayAct: true });
+        expect(status()).toEqual({
+          name: 'receipts',
+          position,
+          live: true,
+          parked: 0,
+          unhandledSince: null,
+          mayAct: true,
+        });
       });
       await watched.pass(UNTIL_MS);
       expect([watched.lines, watched.tried]).toEqual([[], []]);

@@ -23,8 +23,7 @@ export function checkVersion(version: number): void {
 
 /** A lone surrogate would be replaced on its way through UTF-8, and two names would become one. */
 export function checkName(what: string, name: string): void {
-  const valid =
-    name.length >= 1 && name.length <= MAX_NAME_LENGTH && !name.includes('\0') && name.isWellFormed();
+  const valid = name.length >= 1 && name.length <= MAX_NAME_LENGTH && !name.includes('\0') && name.isWellFormed();
   if (!valid) throw new RangeError(`${what} '${name}' is empty, too long, or holds NUL or half a character`);
 }
 
