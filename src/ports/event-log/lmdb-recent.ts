@@ -3,10 +3,14 @@ import { entryOf, type Entry, type LogTables, type Row } from './lmdb-tables.ts'
 /** What is kept at most. Encoded; decoded, it takes about four times as much. */
 const MAX_EVENTS = 16_384;
 const MAX_BYTES = 16 * 1024 * 1024;
+/** Streams that began earlier and were read lately: of users above all, who are looked at when a request comes and again before it is sent. */
+const MAX_READ_STREAMS = 2_048;
+/** A longer one is read anew each time. */
+const MAX_READ_EVENTS = 50;
 
 /**
  * `tables`, with the newest events in memory, each decoded once for all who read it: every subscriber at the end of the log,
- * and whoever reads a stream that began lately. Only what a commit has made durable is kept.
+ * and whoever reads a stream that began or was read lately. Only what a commit has made durable is kept.
  */
 export function rememberRecent(tables: LogTables): LogTables {
   const recent = openRecent();
@@ -18,10 +22,22 @@ export function rememberRecent(tables: LogTables): LogTables {
       return entries ? entries[version - 1]?.sequence : tables.sequenceOf(stream, version);
     },
     record: (sequence) => recent.entry(sequence)?.record ?? tables.record(sequence),
-    readStream: (stream, after) => recent.stream(stream)?.slice(after) ?? tables.readStream(stream, after),
+    readStream: (stream, after) => {
+      const kept = recent.stream(stream);
+      if (kept) return kept.slice(after);
+      const read = tables.readStream(stream, after);
+      if (after === 0) recent.keep(stream, read);
+      return read;
+    },
     scan: (after, limit) => recent.scan(after, limit) ?? tables.scan(after, limit),
     commit: async (head, rows) => {
-      await tables.commit(head, rows);
+      try {
+        await tables.commit(head, rows);
+      } catch (error) {
+        // Nobody knows whether it took place: what lies on disk decides.
+        recent.forgetAll();
+        throw error;
+      }
       recent.add(head, rows);
     },
   };
@@ -34,6 +50,9 @@ interface Recent {
   /** Undefined when the first of them is not kept. */
   readonly scan: (after: number, limit: number) => readonly Entry[] | undefined;
   readonly add: (head: number, rows: readonly Row[]) => void;
+  /** These are all of the stream's events. */
+  readonly keep: (stream: string, entries: readonly Entry[]) => void;
+  readonly forgetAll: () => void;
 }
 
 interface Kept extends Entry {
@@ -41,35 +60,29 @@ interface Kept extends Entry {
 }
 
 function openRecent(): Recent {
-  /** Oldest first, one sequence after the other, from `start` on; what lies before is forgotten and taken out now and then. */
+  const streams = openStreams();
+  /** One sequence after the other, oldest first, from `start` on; what lies before is forgotten and taken out now and then. */
   let kept: Kept[] = [];
   let start = 0;
   let bytes = 0;
-  let streams = new Map<string, Kept[]>();
 
   const indexOf = (sequence: number): number => sequence - (kept[start]?.sequence ?? sequence + 1) + start;
   const forgetAll = (): void => {
     kept = [];
-    streams = new Map();
     [start, bytes] = [0, 0];
+    streams.forgetAll();
   };
   const forgetOldest = (): void => {
     const oldest = kept[start];
     if (oldest === undefined) return;
     start += 1;
     bytes -= oldest.record.length;
-    streams.delete(oldest.stream);
-  };
-  const addOne = ({ sequence, stream, version, record }: Row): void => {
-    const entry: Kept = { ...entryOf(sequence, record), stream };
-    kept.push(entry);
-    bytes += record.length;
-    const entries = streams.get(stream);
-    if (entries) entries.push(entry);
-    else if (version === 1) streams.set(stream, [entry]);
+    streams.forget(oldest.stream);
   };
   return {
-    stream: (stream) => streams.get(stream),
+    stream: streams.get,
+    keep: streams.keep,
+    forgetAll,
     entry: (sequence) => (sequence < (kept[start]?.sequence ?? Infinity) ? undefined : kept[indexOf(sequence)]),
     scan: (after, limit) => {
       const oldest = kept[start];
@@ -78,13 +91,59 @@ function openRecent(): Recent {
       return kept.slice(from, from + limit);
     },
     add: (head, rows) => {
-      // After a commit of which nobody knows, what lies between is not known either.
       if (kept.at(-1)?.sequence !== head) forgetAll();
-      for (const row of rows) addOne(row);
+      for (const { sequence, stream, version, record } of rows) {
+        const entry = { ...entryOf(sequence, record), stream };
+        kept.push(entry);
+        bytes += record.length;
+        streams.add(stream, version, entry);
+      }
       while (kept.length - start > MAX_EVENTS || bytes > MAX_BYTES) forgetOldest();
       if (start <= MAX_EVENTS) return;
       kept = kept.slice(start);
       start = 0;
+    },
+  };
+}
+
+interface Streams extends Pick<Recent, 'keep' | 'forgetAll'> {
+  readonly get: Recent['stream'];
+  readonly add: (stream: string, version: number, entry: Entry) => void;
+  readonly forget: (stream: string) => void;
+}
+
+/** Whole ones: those that began here, and those that were read lately. */
+function openStreams(): Streams {
+  const streams = new Map<string, Entry[]>();
+  /** Of those that were read, the longest ago first. */
+  const read = new Set<string>();
+  const forget = (stream: string): void => {
+    streams.delete(stream);
+    read.delete(stream);
+  };
+  return {
+    get: (stream) => streams.get(stream),
+    forget,
+    forgetAll: () => {
+      streams.clear();
+      read.clear();
+    },
+    add: (stream, version, entry) => {
+      const entries = streams.get(stream);
+      if (entries === undefined) {
+        if (version === 1) streams.set(stream, [entry]);
+        return;
+      }
+      // What is read between the commit and here has it already.
+      if (entries.length === version - 1) entries.push(entry);
+      else if (entries.length < version) forget(stream);
+    },
+    keep: (stream, entries) => {
+      if (entries.length === 0 || entries.length > MAX_READ_EVENTS) return;
+      streams.set(stream, [...entries]);
+      read.add(stream);
+      const [longestAgo] = read;
+      if (read.size > MAX_READ_STREAMS && longestAgo !== undefined) forget(longestAgo);
     },
   };
 }
