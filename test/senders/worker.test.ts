@@ -134,7 +134,7 @@ describe('a worker', () => {
       const names = { tenant: 'default', notificationId: id, deliveryId, channel: 'EMAIL', lane: 'TRANSACTIONAL' };
       const requestedAt = new Date(pipe.world.clock.now()).toISOString();
       const to = { address: 'ada@example.com', platform: null, attempt: 1 };
-      expect(accepted).toEqual([{ ...names, ...to, ...words, requestedAt, expiresAt: null }]);
+      expect(accepted).toEqual([{ ...names, ...to, ...words, requestId: 'request-1', requestedAt, expiresAt: null }]);
     });
   });
 
