@@ -32,8 +32,10 @@ async function run(config: Config, logger: Log): Promise<void> {
     logger.error({ err: error }, 'not everything could be stopped in good order');
     process.exitCode = 1;
   });
-  clearTimeout(watchdog);
   logger.info({}, 'stopped');
+  clearTimeout(watchdog);
+  // What is still open belongs to nobody: a collector of traces that does not answer must not keep this process.
+  process.exit();
 }
 
 /**

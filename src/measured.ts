@@ -89,8 +89,14 @@ function countEvent({ type, data, metadata: { delivery } }: NewEvent, metrics: M
   metrics.eventAppended(type);
   const kind = KINDS[type];
   if (kind === undefined || delivery === undefined) return;
+  // Before the provider's own answer is recorded: that one counts.
+  if (kind === 'sent' && isByReceipt(data)) return;
   metrics.outcome(delivery.channel, delivery.provider, kind);
   if (kind === 'unknown') metrics.doubted(delivery.channel, reasonOf(data));
+}
+
+function isByReceipt(data: unknown): boolean {
+  return typeof data === 'object' && data !== null && 'byReceipt' in data && data.byReceipt === true;
 }
 
 function reasonOf(data: unknown): string {

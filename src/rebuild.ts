@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { ConfigError, loadConfig } from './config.ts';
 import { DataDirInUse } from './data-dir.ts';
-import { REBUILDABLE, rebuild, type Rebuildable } from './rebuilding.ts';
+import { REBUILDABLE, rebuild, rebuildableBy, type Rebuildable } from './rebuilding.ts';
 
 /** After a signal; what was folded by then is kept however it ends. */
 const LONGEST_STOP_MS = 10_000;
@@ -23,8 +23,10 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 try {
-  const names = namesOf(parseArgs({ allowPositionals: true, options: {} }).positionals);
+  const given = parseArgs({ allowPositionals: true, options: {} }).positionals;
+  checkNames(given);
   const config = loadConfig();
+  const names = namesOf(given, rebuildableBy(config.roles));
   const logger = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
   const screen = {
     write: (text: string): void => void process.stdout.write(text),
@@ -37,11 +39,19 @@ try {
   process.stderr.write(`${stopping.signal.aborted ? INTERRUPTION : reasonOf(error)}\n`);
 }
 
-function namesOf(given: readonly string[]): ReadonlySet<Rebuildable> {
-  const names = given.flatMap((name) => (name === 'all' ? REBUILDABLE : REBUILDABLE.filter((each) => each === name)));
+function checkNames(given: readonly string[]): void {
   const unknown = given.find((name) => name !== 'all' && !REBUILDABLE.some((each) => each === name));
   if (unknown !== undefined) throw new ConfigError([`There is no projection ${JSON.stringify(unknown)}: ${USAGE}`]);
-  if (names.length === 0) throw new ConfigError([`Say what to rebuild: ${USAGE}`]);
+  if (given.length === 0) throw new ConfigError([`Say what to rebuild: ${USAGE}`]);
+}
+
+/** `all` is all that this process has. */
+function namesOf(given: readonly string[], own: readonly Rebuildable[]): ReadonlySet<Rebuildable> {
+  const names = given.includes('all') ? own : REBUILDABLE.filter((each) => given.includes(each));
+  const foreign = names.find((name) => !own.includes(name));
+  if (foreign !== undefined)
+    throw new ConfigError([`ROLES says that another process has ${foreign}: rebuild it there`]);
+  if (names.length === 0) throw new ConfigError(['ROLES says that this process has nothing that could be rebuilt']);
   return new Set(names);
 }
 

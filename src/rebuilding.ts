@@ -4,7 +4,7 @@ import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
 import { freeSpaceOn } from './disk-space.ts';
 import { systemIds } from './ids.ts';
-import { start, type Scope, type Started } from './lifecycle.ts';
+import { start, type Scope } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { openAnalytics } from './ports/analytics/open.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
@@ -12,13 +12,22 @@ import { openGuardedLog } from './ports/event-log/guarded.ts';
 import { openEventLog } from './ports/event-log/open.ts';
 import { openLmdbState } from './ports/state/lmdb.ts';
 import { startAnalytics } from './projections/analytics.ts';
+import { untilHeld } from './projections/held.ts';
+import { ALWAYS_HELD, startLease, type Lease } from './projections/lease.ts';
 import { LOCAL, type Local } from './projections/rebuilt.ts';
 import { unlessStopped } from './projections/signals.ts';
 import { rebuildAnalytics } from './rebuild-analytics.ts';
+import type { Roles } from './roles.ts';
 import { keepingOf, openStates } from './states.ts';
 
 export const REBUILDABLE = [...LOCAL, 'analytics'] as const;
 export type Rebuildable = (typeof REBUILDABLE)[number];
+
+/** What a process with these roles derives from the log. */
+export function rebuildableBy(roles: Roles): readonly Rebuildable[] {
+  const role = { route: 'route', dispatch: 'dispatch', receipts: 'dispatch', analytics: 'analytics' } as const;
+  return REBUILDABLE.filter((name) => roles.has(role[name]));
+}
 
 export interface RebuildOptions {
   readonly config: Config;
@@ -27,8 +36,6 @@ export interface RebuildOptions {
   readonly screen: Screen;
   /** Ends it: what was folded stays, and whoever starts next goes on there. */
   readonly signal: AbortSignal;
-  /** Where several processes share a log, only who holds the lease writes ClickHouse. Waits for it; none unless told otherwise. */
-  readonly holdLease?: (name: 'analytics', log: EventLog) => Promise<Started<void>>;
   /** What the process of a backup runs; for tests. */
   readonly backupScript?: string;
 }
@@ -53,7 +60,9 @@ async function rebuildIn(scope: Scope, options: RebuildOptions): Promise<void> {
   const log = openGuardedLog(opened, freeBytes);
   const locals = LOCAL.filter((name) => options.names.has(name));
   if (locals.length > 0) await rebuildLocals(scope, { ...options, log, freeBytes, dataDir: dataDir.path }, locals);
-  if (options.names.has('analytics')) await refillAnalytics(scope, options, log);
+  if (!options.names.has('analytics')) return;
+  const holder = await dataDir.secret('lease-holder', systemIds.random);
+  await refillAnalytics(scope, { ...options, log, holder });
 }
 
 interface Place extends RebuildOptions {
@@ -73,10 +82,29 @@ async function rebuildLocals(scope: Scope, options: Place, locals: readonly Loca
   await foldLocals({ ...keeping, ...options, states, locals });
 }
 
-async function refillAnalytics(scope: Scope, options: RebuildOptions, log: EventLog): Promise<void> {
-  const { config, logger, signal, holdLease } = options;
-  if (holdLease) scope.use(await unlessStopped(signal, holdLease('analytics', log)));
+interface Refill extends RebuildOptions {
+  readonly log: EventLog;
+  readonly holder: string;
+}
+
+async function refillAnalytics(scope: Scope, options: Refill): Promise<void> {
+  const { config, logger, log } = options;
   const analytics = scope.use(await openAnalytics(config.analytics, logger));
-  const ingest = startAnalytics({ log, analytics, logger, ids: systemIds, now: Date.now, afresh: true });
+  const lease = await holdLease(scope, options);
+  const common = { log, analytics, logger, ids: systemIds, now: Date.now };
+  const ingest = startAnalytics({ ...common, lease, announces: lease !== ALWAYS_HELD, afresh: true });
   await rebuildAnalytics(ingest, options);
+}
+
+const SAY_SO_MS = 15_000;
+
+/** Another process may write the same tables: then it has to be stopped, or all of them. */
+async function holdLease(scope: Scope, { config, logger, log, holder, screen, signal }: Refill): Promise<Lease> {
+  if (config.eventLog.kind === 'lmdb') return ALWAYS_HELD;
+  const lease = scope.use(startLease({ log, name: 'analytics', holder, ids: systemIds, now: Date.now, logger }));
+  const told = setTimeout(() => {
+    screen.write('analytics: another process writes ClickHouse; stop those with the role analytics, this one waits\n');
+  }, SAY_SO_MS);
+  await unlessStopped(signal, untilHeld(lease, signal)).finally(() => clearTimeout(told));
+  return lease;
 }

@@ -60,13 +60,19 @@ export async function startSingleWriters(scope: Scope, parts: SingleWriterParts)
   const { config, context, analytics } = parts;
   const { roles } = config;
   const leases = new Map<string, Lease>();
+  /** Of each role; leases are opened before what they are for, so that they are given back after it. */
+  const folding = new Map<SingleRole, readonly (() => ProjectionStatus)[]>();
   const leaseOf = (role: SingleRole): Lease => {
-    const lease = openLease(scope, parts, role);
+    const lease = openLease(scope, parts, role, () => folding.get(role)?.every((status) => status().live) ?? false);
     leases.set(role, lease);
     return lease;
   };
   const route = roles.has('route') ? startRouting(scope, parts, leaseOf('route')) : null;
+  if (route) folding.set('route', [route]);
   const dispatching = roles.has('dispatch') ? await startDispatching(scope, parts, leaseOf('dispatch')) : null;
+  if (dispatching) folding.set('dispatch', dispatching.statuses);
+  // Whoever begins to write ClickHouse reads the log for that and has nothing folded.
+  folding.set('analytics', []);
   const projections = [...(route ? [route] : []), ...(dispatching?.statuses ?? [])];
   snapshot(scope, parts, projections);
   const announces = !isAlone(config);
@@ -93,10 +99,10 @@ function isAlone({ eventLog }: Pick<Config, 'eventLog'>): boolean {
   return eventLog.kind === 'lmdb';
 }
 
-function openLease(scope: Scope, parts: SingleWriterParts, name: SingleRole): Lease {
+function openLease(scope: Scope, parts: SingleWriterParts, name: SingleRole, mayTake: () => boolean): Lease {
   const { config, logger, log, holder, context } = parts;
   const { now, ids } = context;
-  return isAlone(config) ? ALWAYS_HELD : scope.use(startLease({ log, name, holder, ids, now, logger }));
+  return isAlone(config) ? ALWAYS_HELD : scope.use(startLease({ log, name, holder, ids, now, logger, mayTake }));
 }
 
 function startRouting(scope: Scope, parts: SingleWriterParts, lease: Lease): () => ProjectionStatus {

@@ -180,9 +180,9 @@ async function snapshotIfDue(options: SnapshotsOptions, signal: AbortSignal): Pr
   return everyMs;
 }
 
-/** A time that is still to come was told by another clock. */
+/** A time that is still to come was told by a clock that went wrong: nobody knows when that was. */
 function dueIn(takenAt: number | undefined, now: number, everyMs: number): number {
-  return takenAt === undefined ? 0 : Math.min(takenAt, now) + everyMs - now;
+  return takenAt === undefined || takenAt > now ? 0 : takenAt + everyMs - now;
 }
 
 /** Null when there is none that can be read. */

@@ -54,14 +54,14 @@ export async function followIngest(options: FollowerOptions): Promise<Started<In
     },
     // Only who writes knows what is still to be written.
     lagMs: () => null,
-    progress: () => 'the process that writes ClickHouse has not told of the end of the log yet',
+    progress: belief.why,
     onCommitted: listeners.add,
   };
   return {
     value,
     stop: async () => {
-      belief.end();
       await stop();
+      belief.end();
     },
   };
 }
@@ -78,6 +78,8 @@ function take(event: RecordedEvent, belief: Belief): Tenants | null {
 }
 
 interface Belief {
+  /** Why nothing is believed, for people. */
+  readonly why: () => string;
   readonly inserted: () => AnalyticsBatchInserted | null;
   readonly begin: (inserted: AnalyticsBatchInserted) => void;
   readonly end: () => void;
@@ -93,6 +95,10 @@ function openBelief({ analytics, watchMs = 1_000 }: FollowerOptions): Belief {
   };
   return {
     inserted: () => (watch?.lost.aborted === true ? null : inserted),
+    why: () =>
+      watch?.lost.aborted === true
+        ? 'the process that writes ClickHouse writes another one than this process reads, or its tables are gone'
+        : 'the process that writes ClickHouse has not told of the end of the log yet',
     begin: (told) => {
       if (inserted?.store !== told.store || watch?.lost.aborted === true) {
         end();

@@ -106,6 +106,8 @@ async function flush(writer: Writer, writing: Writing): Promise<void> {
   const plan = planOf(batch, store, writing.total);
   const planned = log.append(streamOf.ingest, [ingestEvent(writer, 'AnalyticsBatchPlanned', plan)], version);
   writing.version = (await unlessStopped(stopping, planned)).version;
+  // After a long pause of this process another one may have inserted it long ago.
+  if (writer.lease?.heldSince() === null) throw new Error('the lease was lost');
   writing.total = plan.total;
   writing.plan = plan;
   await unlessStopped(stopping, analytics.insert(insertOf(batch, plan)));

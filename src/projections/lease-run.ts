@@ -79,7 +79,8 @@ async function look(run: Run): Promise<number> {
   run.hold = null;
   tell(run);
   const waitMs = untilFree(run, tenure, version);
-  return waitMs > 0 ? Math.min(waitMs, run.timings.lookMs) : take(run, version);
+  if (waitMs > 0 || run.mayTake?.() === false) return Math.min(waitMs > 0 ? waitMs : Infinity, run.timings.lookMs);
+  return take(run, version);
 }
 
 /** Nobody can have had it since; but since when it may rest on that is not known any more. */

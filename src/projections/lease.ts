@@ -34,6 +34,8 @@ export interface LeaseOptions {
   readonly ids: Pick<Ids, 'random'>;
   readonly now: () => number;
   readonly logger: Log;
+  /** Whether it could act soon if it had it: one that has much to fold leaves it to one that has not. Default: yes. */
+  readonly mayTake?: () => boolean;
   readonly timings?: Partial<LeaseTimings>;
   readonly clock?: LeaseClock;
 }

@@ -25,7 +25,12 @@ export interface DeskOptions {
 }
 
 /** Certainly not handed over. */
-export const NOT_HANDED_OVER: Outcome = { kind: 'retry', reason: 'SENDER_STOPPED', afterMs: null, raw: null };
+export const NOT_HANDED_OVER: Extract<Outcome, { readonly kind: 'retry' }> = {
+  kind: 'retry',
+  reason: 'SENDER_STOPPED',
+  afterMs: null,
+  raw: null,
+};
 const LOST: Outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the thread of the sender ended' };
 const SILENT: Outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the thread of the sender did not answer' };
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
-import type { Sender } from './outcome.ts';
+import type { Outcome, Sender } from './outcome.ts';
 import { NOT_HANDED_OVER } from './thread-desk.ts';
 import { type Life, startLife, type ThreadOptions, timesOf } from './thread-life.ts';
 
@@ -15,8 +15,9 @@ const LONGEST_PAUSE = 30;
 
 /**
  * Opens a sender in a thread of its own: the providers' libraries cost as much as all the rest of a delivery, and what breaks
- * in them ends that thread and not the process. A message that the thread had and did not answer when it ended is `unknown`;
- * while there is no thread, which is started again, messages are `retry`.
+ * in them ends that thread and not the process. A message that the thread had and did not answer when it ended is `unknown`.
+ * While there is no thread, which is started again, messages wait for it until they are aborted, and are `retry` then: jobs stay
+ * in their queues meanwhile, as with a provider that is slow.
  * @throws when the options are unusable; the error names no secret.
  */
 export async function openSenderThread(options: SenderThreadOptions): Promise<Started<Sender>> {
@@ -25,6 +26,7 @@ export async function openSenderThread(options: SenderThreadOptions): Promise<St
   const first = await startLife(options, stopping.signal);
   const { provider, channel } = first;
   let life: Life | null = first;
+  const back = openNews();
   const supervise = async (): Promise<void> => {
     const pauses = openPauses(timesOf(options).pause);
     for (let current: Life | null = first; current !== null;) {
@@ -36,16 +38,49 @@ export async function openSenderThread(options: SenderThreadOptions): Promise<St
       // Whoever stops did not see this one.
       if (isStopping()) return current?.stop();
       life = current;
+      back.tell();
     }
   };
   const supervised = supervise();
   const stop = async (): Promise<void> => {
     stopping.abort();
+    back.tell();
     await life?.stop();
     await supervised;
   };
-  const send: Sender['send'] = (message, signal) => life?.send(message, signal) ?? Promise.resolve(NOT_HANDED_OVER);
+  const send: Sender['send'] = async (message, signal) => {
+    while (life === null && !signal.aborted && !isStopping()) await back.next(signal);
+    return life?.send(message, signal) ?? (isStopping() ? NOT_HANDED_OVER : LATER);
+  };
   return { value: { provider, channel, send }, stop };
+}
+
+/** A thread that does not come back is not asked for all the time. */
+const LATER: Outcome = { ...NOT_HANDED_OVER, afterMs: 5_000 };
+
+interface News {
+  readonly tell: () => void;
+  /** Resolves when it is told, or when the signal aborts. */
+  readonly next: (signal: AbortSignal) => Promise<void>;
+}
+
+function openNews(): News {
+  const waiting = new Set<() => void>();
+  return {
+    tell: () => {
+      for (const resolve of [...waiting]) resolve();
+    },
+    next: (signal) =>
+      new Promise((resolve) => {
+        const settle = (): void => {
+          waiting.delete(settle);
+          signal.removeEventListener('abort', settle);
+          resolve();
+        };
+        waiting.add(settle);
+        signal.addEventListener('abort', settle, { once: true });
+      }),
+  };
 }
 
 /** Null: it is not wanted any more. */

@@ -220,6 +220,23 @@ describe('a lease', () => {
       await two.stop();
     }));
 
+  it('is left to others by a process that has much to fold yet', () =>
+    withWorld(async (world) => {
+      const foldings = { done: false };
+      const busy = candidate(world, { holder: 'busy', mayTake: () => foldings.done });
+      await eventually(() => expect(busy.clock.pending()).toBe(1));
+      busy.clock.advance(1_000);
+      await eventually(() => expect(busy.clock.pending()).toBe(1));
+      expect(await types(world)).toEqual([]);
+      const ready = candidate(world, { holder: 'ready' });
+      await holds(ready);
+      await ready.stop();
+      foldings.done = true;
+      busy.clock.advance(1_000);
+      await holds(busy);
+      await busy.stop();
+    }));
+
   it('is taken at once by the next process of the same holder, but not back by the one before', () =>
     withWorld(async (world) => {
       const before = candidate(world);

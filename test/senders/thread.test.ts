@@ -225,7 +225,7 @@ describe('a thread that breaks', () => {
     const last = send(harm);
     expect(await Promise.all([...inFlight, last])).toMatchObject([HANDED_OVER, HANDED_OVER, HANDED_OVER]);
     controller.abort();
-    expect(await send()).toEqual(NOT_HANDED_OVER);
+    expect(await send('Hello', AbortSignal.abort())).toMatchObject({ kind: 'retry', reason: 'SENDER_STOPPED' });
     expect(told).toMatchObject([{ level: 'error', fields: { provider: 'fcm', ...how } }]);
     expect(JSON.stringify(told)).not.toContain('secret-of-an-error');
     const again = new AbortController();
@@ -244,6 +244,18 @@ describe('a thread that breaks', () => {
     await eventually(async () => expect(await send()).toMatchObject({ kind: 'sent' }), RESTART);
     expect(await send('THROW')).toMatchObject(HANDED_OVER);
     await eventually(async () => expect(await send()).toMatchObject({ kind: 'sent' }), RESTART);
+  });
+
+  it('makes messages wait for the next one, which each get one answer, until they are aborted', async () => {
+    const { send, told } = await fragile(ACCEPT, { times: { pause: 300 } });
+    expect(await send('EXIT')).toMatchObject(HANDED_OVER);
+    await eventually(() => expect(told).toHaveLength(1));
+    const given = new AbortController();
+    const [up, ...waiting] = [send('Hello', given.signal), send(), send()];
+    given.abort();
+    expect(await up).toEqual({ ...NOT_HANDED_OVER, afterMs: 5_000 });
+    for (const outcome of await Promise.all(waiting)) expect(outcome).toMatchObject({ kind: 'sent' });
+    expect(told).toHaveLength(1);
   });
 
   it('is ended when it does not answer any more, and neither holds up this thread nor an abort', async () => {

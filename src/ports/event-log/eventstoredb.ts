@@ -190,6 +190,8 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
   };
 }
 
+const LEASES = 'lease-';
+
 interface Asked {
   readonly stream: string;
   readonly events: readonly NewEvent[];
@@ -204,6 +206,8 @@ async function appendThrough(
 ): Promise<Appended> {
   const { limits } = access;
   const wanted = { stream, events: encodeBodies(events).map(encodeProposed), expectedVersion };
+  // Nothing goes on without a lease, and each process has one such append at a time.
+  if (stream.startsWith(LEASES)) return append(access, wanted, events);
   const begunAt = performance.now();
   await door.enter(1, Date.now() + limits.totalMs / 2);
   try {

@@ -5,8 +5,9 @@ const MAX_EVENTS = 16_384;
 const MAX_BYTES = 16 * 1024 * 1024;
 /** Streams that began earlier and were read lately: of users above all, who are looked at when a request comes and again before it is sent. */
 const MAX_READ_STREAMS = 2_048;
-/** A longer one is read anew each time. */
+/** A longer or larger one is read anew each time. */
 const MAX_READ_EVENTS = 50;
+const MAX_READ_BYTES = 16 * 1024;
 
 /**
  * `tables`, with the newest events in memory, each decoded once for all who read it: every subscriber at the end of the log,
@@ -99,7 +100,7 @@ function openRecent(): Recent {
         streams.add(stream, version, entry);
       }
       while (kept.length - start > MAX_EVENTS || bytes > MAX_BYTES) forgetOldest();
-      if (start <= MAX_EVENTS) return;
+      if (start <= kept.length / 2) return;
       kept = kept.slice(start);
       start = 0;
     },
@@ -140,6 +141,7 @@ function openStreams(): Streams {
     },
     keep: (stream, entries) => {
       if (entries.length === 0 || entries.length > MAX_READ_EVENTS) return;
+      if (entries.reduce((sum, { record }) => sum + record.length, 0) > MAX_READ_BYTES) return;
       streams.set(stream, [...entries]);
       read.add(stream);
       const [longestAgo] = read;
