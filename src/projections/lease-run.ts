@@ -79,8 +79,7 @@ async function look(run: Run): Promise<number> {
   run.hold = null;
   tell(run);
   const waitMs = untilFree(run, tenure, version);
-  if (waitMs > 0 || run.mayTake?.() === false) return Math.min(waitMs > 0 ? waitMs : Infinity, run.timings.lookMs);
-  return take(run, version);
+  return waitMs > 0 ? Math.min(waitMs, run.timings.lookMs) : take(run, version);
 }
 
 /** Nobody can have had it since; but since when it may rest on that is not known any more. */
@@ -94,6 +93,7 @@ function stillOurs(run: Run, { position, version }: RecordedEvent, { term }: Ten
 function untilFree(run: Run, tenure: Tenure | null, version: number): number {
   const now = run.clock.now();
   if (run.seen?.version !== version) run.seen = { version, at: now };
+  if (run.mayTake?.() === false) return run.timings.lookMs;
   if (tenure === null) return 0;
   // Once we have had it, a former run of our own that takes it is none: somebody copied the data directory.
   if (tenure.holder === run.holder && !run.hasHeld) return 0;
