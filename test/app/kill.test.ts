@@ -5,7 +5,7 @@ import { openMailSink } from '../support/mail-sink.ts';
 import { startService, type Service } from '../support/service.ts';
 import { withTempDir } from '../support/temp-dir.ts';
 
-const REQUESTS = 1_000;
+const REQUESTS = 600;
 
 interface Told {
   readonly status: string;
@@ -44,7 +44,7 @@ async function requestAll({
 
 const { name, isSkipped, open } = chosenAdapters();
 
-describe(`a service that is killed in the middle of a thousand mails, ${name}`, () => {
+describe(`a service that is killed in the middle of six hundred mails, ${name}`, () => {
   it.skipIf(isSkipped)(
     'sends every one of them after the next start, and a duplicate only where an attempt was in doubt',
     () =>

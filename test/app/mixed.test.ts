@@ -7,7 +7,7 @@ import { AUTHORIZATION, startService, type Service } from '../support/service.ts
 import { withTempDir } from '../support/temp-dir.ts';
 
 /** 5,000 of them by `npm run test:long`. */
-const REQUESTS = Number(process.env['MIXED_REQUESTS'] ?? 400);
+const REQUESTS = Number(process.env['MIXED_REQUESTS'] ?? 250);
 const MOST_AT_ONCE = 1_000;
 
 interface Told {
