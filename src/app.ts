@@ -5,7 +5,7 @@ import { orUnavailable } from './commands/available.ts';
 import type { CommandContext } from './commands/context.ts';
 import type { Config } from './config.ts';
 import { openDataDir, type DataDir } from './data-dir.ts';
-import { freeSpaceOn } from './disk-space.ts';
+import { freeSpaceOf } from './disk-space.ts';
 import { openEdge } from './edge.ts';
 import type { Channel } from './events/event.ts';
 import { openCursors, systemIds } from './ids.ts';
@@ -28,10 +28,10 @@ import type { StateStore } from './ports/state/state.ts';
 import { availableChannels, destinationsOf, openProviders, type Destination, type Providers } from './providers.ts';
 import { startReadModels } from './read-models.ts';
 import { openReceiptAddress } from './receipts.ts';
-import { keepsState, usesAnalytics, usesBroker } from './roles.ts';
+import { keepersAmong, usesAnalytics, usesBroker } from './roles.ts';
 import { liquidTemplates } from './senders/templates.ts';
 import { isPhoneNumber } from './senders/sms-phone.ts';
-import { queueCounts, startSingleWriters } from './single-writers.ts';
+import { holderIn, queueCounts, startSingleWriters } from './single-writers.ts';
 import { keepingOf, openStates, type Keeping } from './states.ts';
 import { tracedLog } from './traced.ts';
 import { openTraces, type Tracer } from './traces.ts';
@@ -102,15 +102,14 @@ async function openGround(scope: Scope, config: Config, logger: Log): Promise<Gr
   const tracer = scope.use(await openTraces(config.traces, logger));
   const dataDir = scope.use(await openDataDir(config.dataDir));
   const secretKey = config.secretKey ?? (await dataDir.secret('secret-key', () => newCredentials().appSecret));
-  const holder = await dataDir.secret('lease-holder', systemIds.random);
+  const holder = await holderIn(dataDir);
   const opened = scope.use(await openEventLog(config.eventLog, logger));
-  const freeBytes = freeSpaceOn(
-    config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
-  );
+  const freeBytes = freeSpaceOf(config, dataDir.path);
   const guarded = openGuardedLog(opened, freeBytes, diskLog(logger));
   const log = tracedLog(measuredLog(guarded, metrics), tracer);
   const keeping = keepingOf(config, { dataDir: dataDir.path, log, logger, freeBytes });
-  const states = keepsState(config.roles) ? await openStates(scope, { ...keeping, open: openLmdbState }) : null;
+  const states =
+    keepersAmong(config.roles).length > 0 ? await openStates(scope, { ...keeping, open: openLmdbState }) : null;
   // Not among the states, which may be deleted: the sandbox's messages are nowhere else.
   const openSandboxStates = async (): Promise<StateStore> =>
     openGuardedStates(scope.use(await openLmdbState(join(dataDir.path, 'sandbox'))), freeBytes);

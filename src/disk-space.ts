@@ -1,3 +1,4 @@
+import type { Config } from './config.ts';
 import { statfsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -30,4 +31,9 @@ export async function sizeOf(folder: string): Promise<number> {
   const files = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isFile());
   const sizes = await Promise.all(files.map(async ({ name }) => (await stat(join(folder, name))).size));
   return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** Bytes left where a service keeps what it has: in its data directory, and where an embedded log lies. */
+export function freeSpaceOf({ eventLog }: Pick<Config, 'eventLog'>, dataDir: string): () => number {
+  return freeSpaceOn(eventLog.kind === 'lmdb' ? [eventLog.path, dataDir] : [dataDir]);
 }

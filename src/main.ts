@@ -27,23 +27,22 @@ async function run(config: Config, logger: Log): Promise<void> {
     logger.warn({ destinations: app.value.destinations }, 'messages go to the sandbox and not to people');
   }
   if (lacksReceipts(config)) logger.warn({}, 'Twilio cannot send receipts: PUBLIC_URL is not set');
-  const watchdog = await signal;
+  await signal;
   await app.stop().catch((error: unknown) => {
     logger.error({ err: error }, 'not everything could be stopped in good order');
     process.exitCode = 1;
   });
   logger.info({}, 'stopped');
-  clearTimeout(watchdog);
   // What is still open belongs to nobody: a collector of traces that does not answer must not keep this process.
   process.exit();
 }
 
 /**
- * Answers the watchdog that ends the process when the stop takes too long. A start that is not done yet is cut off at once:
+ * Resolves at a signal; from then on a watchdog ends the process when the stop takes too long. A start that is not done yet is cut off at once:
  * it may wait for a server that never comes, and nothing has been sent yet. The
  * handlers stay: npm forwards a signal that the terminal has sent already, and a second one must not cut the stop short.
  */
-function untilSignalled(logger: Log, start: { readonly isDone: boolean }): Promise<NodeJS.Timeout> {
+function untilSignalled(logger: Log, start: { readonly isDone: boolean }): Promise<void> {
   return new Promise((resolve) => {
     let watchdog: NodeJS.Timeout | undefined;
     const stop = (signal: NodeJS.Signals): void => {
@@ -57,7 +56,7 @@ function untilSignalled(logger: Log, start: { readonly isDone: boolean }): Promi
         logger.error({}, 'the stop took too long; what was in flight is settled at the next start');
         process.exit(1);
       }, LONGEST_STOP_MS);
-      resolve(watchdog);
+      resolve();
     };
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
   });

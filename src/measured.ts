@@ -2,7 +2,7 @@ import type { ReceiptRequest } from './api/options.ts';
 import type { Commands } from './commands/commands.ts';
 import { DomainError } from './errors.ts';
 import type { DeliveryState } from './events/delivery.ts';
-import type { AppendFailure, Metrics, OutcomeKind, ReceiptResult } from './metrics.ts';
+import type { AcceptMutation, AppendFailure, Metrics, OutcomeKind, ReceiptResult } from './metrics.ts';
 import type { NotificationType } from './ports/broker/broker.ts';
 import { EventTooLarge, WrongExpectedVersion } from './ports/event-log/event-log.ts';
 import type { EventLog, NewEvent } from './ports/event-log/event-log.ts';
@@ -18,37 +18,34 @@ export function measuredCommands(commands: Commands, metrics: Metrics): Commands
     if (replayed) metrics.replayed();
     else metrics.accepted(notification.state.request.lane);
   };
+  const timed = async <T>(mutation: AcceptMutation, ask: () => Promise<T>, count: (answer: T) => void): Promise<T> => {
+    const since = performance.now();
+    try {
+      const answer = await ask();
+      count(answer);
+      return answer;
+    } catch (error) {
+      refused(error);
+      throw error;
+    } finally {
+      metrics.acceptTook(secondsSince(since), mutation);
+    }
+  };
   return {
     ...commands,
-    requestNotification: async (caller, input) => {
-      const since = performance.now();
-      try {
-        const answer = await commands.requestNotification(caller, input);
-        counted(answer);
-        return answer;
-      } catch (error) {
-        refused(error);
-        throw error;
-      } finally {
-        metrics.acceptTook(secondsSince(since), 'requestNotification');
-      }
-    },
-    requestNotifications: async (caller, inputs) => {
-      const since = performance.now();
-      try {
-        const answers = await commands.requestNotifications(caller, inputs);
-        for (const answer of answers) {
-          if (answer instanceof DomainError) refused(answer);
-          else counted(answer);
-        }
-        return answers;
-      } catch (error) {
-        refused(error);
-        throw error;
-      } finally {
-        metrics.acceptTook(secondsSince(since), 'requestNotifications');
-      }
-    },
+    requestNotification: (caller, input) =>
+      timed('requestNotification', () => commands.requestNotification(caller, input), counted),
+    requestNotifications: (caller, inputs) =>
+      timed(
+        'requestNotifications',
+        () => commands.requestNotifications(caller, inputs),
+        (answers) => {
+          for (const answer of answers) {
+            if (answer instanceof DomainError) refused(answer);
+            else counted(answer);
+          }
+        },
+      ),
   };
 }
 

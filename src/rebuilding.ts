@@ -2,7 +2,7 @@ import { clearLocals, foldLocals } from './rebuild-locals.ts';
 import type { Screen } from './rebuild-progress.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
-import { freeSpaceOn } from './disk-space.ts';
+import { freeSpaceOf } from './disk-space.ts';
 import { systemIds } from './ids.ts';
 import { start, type Scope } from './lifecycle.ts';
 import type { Log } from './log.ts';
@@ -13,11 +13,12 @@ import { openEventLog } from './ports/event-log/open.ts';
 import { openLmdbState } from './ports/state/lmdb.ts';
 import { startAnalytics } from './projections/analytics.ts';
 import { untilHeld } from './projections/held.ts';
-import { ALWAYS_HELD, startLease, type Lease } from './projections/lease.ts';
+import type { Lease } from './projections/lease.ts';
 import { LOCAL, type Local } from './projections/rebuilt.ts';
 import { unlessStopped } from './projections/signals.ts';
 import { rebuildAnalytics } from './rebuild-analytics.ts';
 import type { Roles } from './roles.ts';
+import { holderIn, isAlone, openLease } from './single-writers.ts';
 import { keepingOf, openStates } from './states.ts';
 
 export const REBUILDABLE = [...LOCAL, 'analytics'] as const;
@@ -54,14 +55,12 @@ async function rebuildIn(scope: Scope, options: RebuildOptions): Promise<void> {
   const { config, logger, signal } = options;
   const dataDir = scope.use(await openDataDir(config.dataDir));
   const opened = scope.use(await unlessStopped(signal, openEventLog(config.eventLog, logger)));
-  const freeBytes = freeSpaceOn(
-    config.eventLog.kind === 'lmdb' ? [config.eventLog.path, dataDir.path] : [dataDir.path],
-  );
+  const freeBytes = freeSpaceOf(config, dataDir.path);
   const log = openGuardedLog(opened, freeBytes);
   const locals = LOCAL.filter((name) => options.names.has(name));
   if (locals.length > 0) await rebuildLocals(scope, { ...options, log, freeBytes, dataDir: dataDir.path }, locals);
   if (!options.names.has('analytics')) return;
-  const holder = await dataDir.secret('lease-holder', systemIds.random);
+  const holder = await holderIn(dataDir);
   await refillAnalytics(scope, { ...options, log, holder });
 }
 
@@ -92,16 +91,17 @@ async function refillAnalytics(scope: Scope, options: Refill): Promise<void> {
   const analytics = scope.use(await openAnalytics(config.analytics, logger));
   const lease = await holdLease(scope, options);
   const common = { log, analytics, logger, ids: systemIds, now: Date.now };
-  const ingest = startAnalytics({ ...common, lease, announces: lease !== ALWAYS_HELD, afresh: true });
+  const ingest = startAnalytics({ ...common, lease, announces: !isAlone(config), afresh: true });
   await rebuildAnalytics(ingest, options);
 }
 
 const SAY_SO_MS = 15_000;
 
 /** Another process may write the same tables: then it has to be stopped, or all of them. */
-async function holdLease(scope: Scope, { config, logger, log, holder, screen, signal }: Refill): Promise<Lease> {
-  if (config.eventLog.kind === 'lmdb') return ALWAYS_HELD;
-  const lease = scope.use(startLease({ log, name: 'analytics', holder, ids: systemIds, now: Date.now, logger }));
+async function holdLease(scope: Scope, options: Refill): Promise<Lease> {
+  const { screen, signal } = options;
+  const context = { now: Date.now, ids: systemIds };
+  const lease = openLease(scope, { ...options, context }, 'analytics', () => true);
   const told = setTimeout(() => {
     screen.write('analytics: another process writes ClickHouse; stop those with the role analytics, this one waits\n');
   }, SAY_SO_MS);

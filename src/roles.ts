@@ -47,7 +47,7 @@ export function usesAnalytics(roles: Roles): boolean {
   return roles.has('api') || roles.has('analytics');
 }
 
-/** Whether it folds something that it keeps on its disk. */
-export function keepsState(roles: Roles): boolean {
-  return roles.has('route') || roles.has('dispatch');
+/** Those that fold something that they keep on the disk. */
+export function keepersAmong(roles: Roles): readonly Role[] {
+  return [...roles].filter((role) => role === 'route' || role === 'dispatch');
 }

@@ -1,6 +1,8 @@
 import type { CommandContext } from './commands/context.ts';
 import type { Receipts } from './commands/receipts.ts';
 import type { Config } from './config.ts';
+import type { DataDir } from './data-dir.ts';
+import { systemIds } from './ids.ts';
 import type { Scope } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import type { Sources } from './metrics-gauges.ts';
@@ -37,6 +39,16 @@ export interface SingleWriterParts {
   readonly broker: Broker | null;
   readonly analytics: Analytics | null;
   readonly receipts: Receipts;
+}
+
+type LeaseParts = Pick<SingleWriterParts, 'logger' | 'log' | 'holder'> & {
+  readonly config: Pick<Config, 'eventLog'>;
+  readonly context: Pick<CommandContext, 'now' | 'ids'>;
+};
+
+/** Names a data directory to other processes, for as long as it is there. */
+export function holderIn(dataDir: DataDir): Promise<string> {
+  return dataDir.secret('lease-holder', systemIds.random);
 }
 
 export interface SingleWriters {
@@ -95,11 +107,11 @@ export function queueCounts(
 type SingleRole = Extract<Role, 'route' | 'dispatch' | 'analytics'>;
 
 /** With the embedded log nobody else can be there; with a server others may, whatever this one is told to do. */
-function isAlone({ eventLog }: Pick<Config, 'eventLog'>): boolean {
+export function isAlone({ eventLog }: Pick<Config, 'eventLog'>): boolean {
   return eventLog.kind === 'lmdb';
 }
 
-function openLease(scope: Scope, parts: SingleWriterParts, name: SingleRole, mayTake: () => boolean): Lease {
+export function openLease(scope: Scope, parts: LeaseParts, name: SingleRole, mayTake: () => boolean): Lease {
   const { config, logger, log, holder, context } = parts;
   const { now, ids } = context;
   return isAlone(config) ? ALWAYS_HELD : scope.use(startLease({ log, name, holder, ids, now, logger, mayTake }));

@@ -8,7 +8,7 @@ import { openGuardedStates } from './ports/state/guarded.ts';
 import type { StateStore } from './ports/state/state.ts';
 import { checkpointOf } from './projections/run.ts';
 import type { Local } from './projections/rebuilt.ts';
-import { isSplit, keepsState, type Roles } from './roles.ts';
+import { isSplit, keepersAmong, type Roles } from './roles.ts';
 import { headOnceAt, restoreSnapshot, startSnapshots, takeSnapshot, type SnapshotsOptions } from './snapshots.ts';
 import type { SnapshotPlace } from './snapshot-files.ts';
 
@@ -39,8 +39,7 @@ export function keepingOf(
   { snapshotDir, roles: all }: SnapshotsConfig & { readonly roles: Roles },
   keeping: Omit<Keeping, 'snapshots'>,
 ): Keeping {
-  const keepers = [...all].filter((role) => keepsState(new Set([role])));
-  const roles = isSplit(all) ? keepers.join('+') : 'all';
+  const roles = isSplit(all) ? keepersAmong(all).join('+') : 'all';
   const snapshots = snapshotDir === null ? null : { dir: resolve(snapshotDir), logId: keeping.log.id, roles };
   return { ...keeping, snapshots };
 }

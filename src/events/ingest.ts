@@ -1,6 +1,5 @@
 import { decode } from './codec.ts';
 import type { DomainEvent, Metadata } from './event.ts';
-import { metadata } from './metadata.ts';
 
 /** Bookkeeping of those of whom one acts at a time, each kind in a stream of its own. */
 export type IngestEvent =
@@ -70,21 +69,4 @@ interface Newest {
 export function foldIngest(newest: Newest | null): AnalyticsBatchPlanned | null {
   const event = newest && decode(newest);
   return event?.type === 'AnalyticsBatchPlanned' || event?.type === 'AnalyticsBatchInserted' ? event.data : null;
-}
-
-interface Recorder {
-  readonly ids: { readonly random: () => string };
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
-}
-
-/** Nobody asked for it, and it belongs to no tenant. */
-export function ingestEvent<T extends IngestEvent['type']>(
-  { ids, now }: Recorder,
-  type: T,
-  data: Extract<IngestEvent, { readonly type: T }>['data'],
-): { readonly id: string; readonly type: T; readonly data: unknown; readonly metadata: Metadata } {
-  const [id, correlationId] = [ids.random(), ids.random()];
-  const origin = { tenant: '', correlationId, causationId: correlationId };
-  return { id, type, data, metadata: metadata(origin, now()) };
 }

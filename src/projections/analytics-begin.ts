@@ -4,7 +4,8 @@ import { PROJECTION_VERSION } from './analytics-rows.ts';
 import type { Writer, Writing } from './analytics-writer.ts';
 import { unlessStopped, withDeadline } from './signals.ts';
 import type { AnalyticsBatchPlanned } from '../events/ingest.ts';
-import { foldIngest, ingestEvent } from '../events/ingest.ts';
+import { bookkeepingEvent } from '../events/bookkeeping.ts';
+import { foldIngest } from '../events/ingest.ts';
 import { streamOf } from '../ids.ts';
 import type { Analytics } from '../ports/analytics/analytics.ts';
 import { START, type Position } from '../ports/event-log/event-log.ts';
@@ -54,7 +55,7 @@ async function startOver(writer: Writer, found: Found): Promise<Writing> {
     return begun(store, found.version);
   }
   // Another writer's next batch would pass for rows that ought not to be there, and its rows would be lost.
-  const fence = ingestEvent(writer, 'AnalyticsStartedOver', { store, projection: PROJECTION_VERSION });
+  const fence = bookkeepingEvent(writer, 'AnalyticsStartedOver', { store, projection: PROJECTION_VERSION });
   const { version } = await unlessStopped(stopping, log.append(streamOf.ingest, [fence], found.version));
   const about = { projection: 'analytics', store, from: plan?.from, to: plan?.to };
   if (fill.reason === REASONS.broken) {

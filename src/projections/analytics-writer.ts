@@ -5,7 +5,7 @@ import { watchStore } from './analytics-watch.ts';
 import type { AnalyticsOptions, IngestLimits } from './analytics.ts';
 import { linkedTo, unlessStopped, withinMs } from './signals.ts';
 import type { AnalyticsBatchPlanned } from '../events/ingest.ts';
-import { ingestEvent } from '../events/ingest.ts';
+import { bookkeepingEvent } from '../events/bookkeeping.ts';
 import { streamOf } from '../ids.ts';
 import type { EventBatch } from '../ports/event-log/event-log.ts';
 
@@ -104,7 +104,7 @@ async function flush(writer: Writer, writing: Writing): Promise<void> {
   const { analytics, log, stopping } = writer;
   const { batch, store, version } = writing;
   const plan = planOf(batch, store, writing.total);
-  const planned = log.append(streamOf.ingest, [ingestEvent(writer, 'AnalyticsBatchPlanned', plan)], version);
+  const planned = log.append(streamOf.ingest, [bookkeepingEvent(writer, 'AnalyticsBatchPlanned', plan)], version);
   writing.version = (await unlessStopped(stopping, planned)).version;
   // After a long pause of this process another one may have inserted it long ago.
   if (writer.lease?.heldSince() === null) throw new Error('the lease was lost');
@@ -132,7 +132,7 @@ async function announce(writer: Writer, writing: Writing, tenants: ReadonlySet<s
   const at = status.watermark()?.at;
   if (writer.announces !== true || at === undefined) return;
   const named = tenants.size > MOST_TENANTS ? null : [...tenants];
-  const inserted = ingestEvent(writer, 'AnalyticsBatchInserted', { ...writing.plan, at, tenants: named });
+  const inserted = bookkeepingEvent(writer, 'AnalyticsBatchInserted', { ...writing.plan, at, tenants: named });
   writing.version = (await unlessStopped(stopping, log.append(streamOf.ingest, [inserted], writing.version))).version;
   writing.announced = true;
 }

@@ -1,7 +1,7 @@
 import { answered, type LeaseClock } from './lease-clock.ts';
 import type { LeaseOptions, LeaseTimings } from './lease.ts';
+import { bookkeepingEvent } from '../events/bookkeeping.ts';
 import { foldLease, type LeaseEvent, type Tenure } from '../events/leases.ts';
-import { metadata } from '../events/metadata.ts';
 import type { Outage } from '../log.ts';
 import {
   WrongExpectedVersion,
@@ -111,7 +111,12 @@ function renew(run: Run, { version, term }: Hold): Promise<number> {
 /** At a version that an append of ours may reach late, the very same append is made again: one of the two counts. */
 async function attempt(run: Run, type: LeaseEvent['type'], at: Pick<Trial, 'expected' | 'term'>): Promise<number> {
   const { term, expected } = at;
-  run.trial ??= { event: leaseEvent(run, type, term), expected, term, startedAt: run.clock.now() };
+  run.trial ??= {
+    event: bookkeepingEvent(run, type, { holder: run.holder, process: run.process, term }),
+    expected,
+    term,
+    startedAt: run.clock.now(),
+  };
   const { trial } = run;
   return succeeded(run, trial, await inTime(run, run.log.append(run.stream, [trial.event], trial.expected)));
 }
@@ -169,7 +174,11 @@ export async function release(run: Run, deadline: number): Promise<void> {
     const newest = await run.log.last(run.stream);
     const tenure = foldLease(newest);
     if (newest === null || tenure?.process !== run.process) return;
-    const event = leaseEvent(run, 'LeaseReleased', tenure.term);
+    const event = bookkeepingEvent(run, 'LeaseReleased', {
+      holder: run.holder,
+      process: run.process,
+      term: tenure.term,
+    });
     const isDone = await run.log.append(run.stream, [event], newest.version).then(() => true, isConflict);
     if (isDone) return;
   }
@@ -179,13 +188,6 @@ export async function release(run: Run, deadline: number): Promise<void> {
 function isConflict(error: unknown): false {
   if (error instanceof WrongExpectedVersion) return false;
   throw error;
-}
-
-function leaseEvent({ ids, now, holder, process }: Run, type: LeaseEvent['type'], term: number): NewEvent {
-  const [id, correlationId] = [ids.random(), ids.random()];
-  const origin = { tenant: '', correlationId, causationId: correlationId };
-  const data: Tenure = { holder, process, term };
-  return { id, type, data, metadata: metadata(origin, now()) };
 }
 
 function inTime<T>({ clock, timings, stopping }: Run, answer: Promise<T>): Promise<T> {

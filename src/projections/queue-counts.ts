@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { decode } from '../events/codec.ts';
-import { ingestEvent, type QueuesCounted } from '../events/ingest.ts';
+import { bookkeepingEvent } from '../events/bookkeeping.ts';
+import type { QueuesCounted } from '../events/ingest.ts';
 import { streamOf, type Ids } from '../ids.ts';
 import type { Started } from '../lifecycle.ts';
 import { openOutage, type Log } from '../log.ts';
@@ -71,7 +72,7 @@ async function recordCount(options: QueueCountsOptions, before: Recorded | null)
   const text = JSON.stringify(counted);
   if (before?.text === text && at - before.at < REPEAT_MS) return before;
   const version = before?.version ?? (await versionNow(log));
-  const appended = await log.append(streamOf.queues, [ingestEvent(options, 'QueuesCounted', counted)], version);
+  const appended = await log.append(streamOf.queues, [bookkeepingEvent(options, 'QueuesCounted', counted)], version);
   return { version: appended.version, text, at };
 }
 
