@@ -2,7 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { addressOfAmqpUrl } from '../src/amqp-url.ts';
-import { ConfigError, readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config.ts';
 import { ROLES } from '../src/roles.ts';
 import type { Environment } from '../src/environment.ts';
 import { QUERY_LIMITS } from '../src/ports/analytics/clickhouse-settings.ts';
@@ -20,6 +20,7 @@ import {
   usesIn,
   type ComposeService,
 } from './support/compose.ts';
+import { problems } from './support/config-problems.ts';
 
 // No Docker runs where the tests run: the files are held against each other and against the code.
 
@@ -109,16 +110,6 @@ const IMAGE_ENV: Environment = Object.fromEntries(
 /** The environment of a process, as the image and the compose file make it. */
 function environmentOf(name: string, variables: Environment = FILLED_IN): Environment {
   return { ...IMAGE_ENV, ...serviceOf(name, variables).environment };
-}
-
-function problems(environment: Environment): readonly string[] {
-  try {
-    readConfig(environment);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
 }
 
 /** What the configuration asks an environment for. */

@@ -1,19 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { ConfigError, readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config.ts';
 import type { Environment } from '../src/environment.ts';
 import { ALL_ROLES } from '../src/roles.ts';
+import { problems } from './support/config-problems.ts';
 
 const SMTP_FROM = 'Heliograph <no-reply@example.org>';
-
-function problems(env: Environment): readonly string[] {
-  try {
-    readConfig(env);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
-}
 
 describe('split roles', () => {
   const SHARED = {

@@ -2,22 +2,12 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config.ts';
 import type { Environment } from '../src/environment.ts';
 import { ALL_ROLES } from '../src/roles.ts';
 import { adaptersLine } from '../src/welcome.ts';
 import { withTempDir } from './support/temp-dir.ts';
-
-/** What the refusal of `env` lists, a line each; empty when it is accepted. */
-function problems(env: Environment): readonly string[] {
-  try {
-    readConfig(env);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
-}
+import { problems } from './support/config-problems.ts';
 
 const SMTP_FROM = 'Heliograph <no-reply@example.org>';
 const SMTP = { SMTP_URL: 'smtp://host', SMTP_FROM };
