@@ -1,8 +1,10 @@
 import { describe } from 'vitest';
 
 import type { Started } from '../../src/lifecycle.ts';
+import type { EventLog } from '../../src/ports/event-log/event-log.ts';
 import { openEventStoreDb } from '../../src/ports/event-log/eventstoredb.ts';
 import { openLmdbEventLog } from '../../src/ports/event-log/lmdb.ts';
+import { withTail } from '../../src/ports/event-log/tail.ts';
 import { serverAt } from '../support/eventstore/address.ts';
 import { startEventStore } from '../support/eventstore/server.ts';
 import { openTempDir } from '../support/temp-dir.ts';
@@ -10,7 +12,8 @@ import { eventLogContract, type LogUnderTest } from './event-log.contract.ts';
 
 const adapters: Readonly<Record<string, () => Promise<Started<LogUnderTest>>>> = {
   lmdb: openLmdb,
-  EventStoreDB: openEventStore,
+  EventStoreDB: () => openEventStore((log) => log),
+  'EventStoreDB with its tail in memory': () => openEventStore(withTail),
 };
 
 for (const [name, open] of Object.entries(adapters)) {
@@ -38,16 +41,21 @@ async function openLmdb(): Promise<Started<LogUnderTest>> {
   };
 }
 
-async function openEventStore(): Promise<Started<LogUnderTest>> {
+async function openEventStore(around: (log: EventLog) => EventLog): Promise<Started<LogUnderTest>> {
   const standIn = await startEventStore();
   const options = { server: serverAt(standIn.value.url) };
-  let current = await openEventStoreDb(options);
+  const open = async (): Promise<Started<EventLog>> => {
+    const { value, stop } = await openEventStoreDb(options);
+    const log = around(value);
+    return { value: log, stop: () => log.close().finally(stop) };
+  };
+  let current = await open();
   return {
     value: {
       log: current.value,
       reopen: async () => {
         await current.stop();
-        current = await openEventStoreDb(options);
+        current = await open();
         return current.value;
       },
     },

@@ -8,10 +8,11 @@ export interface Gate {
 }
 
 /** Room for `limit` in all, or for one thing that is larger; `what` is what a rejection calls it. */
-export function openGate(limit: number, what: string): Gate {
+export function openGate(limit: number | (() => number), what: string): Gate {
   const queue: { readonly size: number; readonly admit: () => void }[] = [];
   let inside = 0;
-  const fits = (size: number): boolean => inside === 0 || inside + size <= limit;
+  const room = typeof limit === 'number' ? () => limit : limit;
+  const fits = (size: number): boolean => inside === 0 || inside + size <= room();
   const admitNext = (): void => {
     for (let next = queue[0]; next && fits(next.size); next = queue[0]) {
       queue.shift();
@@ -20,8 +21,12 @@ export function openGate(limit: number, what: string): Gate {
     }
   };
   return {
-    enter: (size, deadline) =>
-      new Promise((resolve, reject) => {
+    enter: (size, deadline) => {
+      if (queue.length === 0 && fits(size)) {
+        inside += size;
+        return Promise.resolve();
+      }
+      return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
           queue.splice(queue.indexOf(waiter), 1);
           reject(new EventStoreDBError(`EventStoreDB: no room for ${what} in time`, true));
@@ -32,11 +37,63 @@ export function openGate(limit: number, what: string): Gate {
         };
         const waiter = { size, admit };
         queue.push(waiter);
-        admitNext();
-      }),
+      });
+    },
     leave: (size) => {
       inside -= size;
       admitNext();
+    },
+  };
+}
+
+/** Lets through as many at once as the server answers in time. */
+export interface Door {
+  /**
+   * Runs `work` when it is its turn; rejects after `waitMs` if that has not come. Each attempt that `work` makes goes through
+   * `attempt`, so that it is known how they fare.
+   */
+  readonly pass: <T>(waitMs: number, work: (attempt: <A>(made: Promise<A>) => Promise<A>) => Promise<T>) => Promise<T>;
+}
+
+/** Fewer would be no congestion but an outage. */
+const LEAST_AT_ONCE = 8;
+
+/**
+ * At most `most` at once, and fewer while attempts run out of their time: those that were given up keep the server busy for
+ * nobody, so that as many again would never be answered. One more for each round of answers, half as many when one is overdue,
+ * once for all that began before: the rule of TCP (Chiu and Jain, 1989).
+ */
+export function openDoor(most: number, what: string): Door {
+  let limit = most;
+  let shrunkAt = -Infinity;
+  const gate = openGate(() => limit, what);
+  const answered = (): void => {
+    limit = Math.min(most, limit + 1 / limit);
+  };
+  const overdue = (begunAt: number): void => {
+    if (begunAt < shrunkAt) return;
+    shrunkAt = performance.now();
+    limit = Math.max(LEAST_AT_ONCE, limit / 2);
+  };
+  const attempt = async <A>(made: Promise<A>): Promise<A> => {
+    const begunAt = performance.now();
+    try {
+      const answer = await made;
+      answered();
+      return answer;
+    } catch (error) {
+      if (error instanceof EventStoreDBError && error.transient) overdue(begunAt);
+      throw error;
+    }
+  };
+  return {
+    pass: async (waitMs, work) => {
+      await gate.enter(1, Date.now() + waitMs);
+      try {
+        return await work(attempt);
+      } finally {
+        gate.leave(1);
+      }
     },
   };
 }

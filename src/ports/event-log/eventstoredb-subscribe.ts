@@ -153,12 +153,15 @@ async function followOnce(following: Following, pulse: Pulse): Promise<void> {
   const life = { pulse, begunAt: performance.now() };
   await withCall(
     connection,
-    (streams) => streams.read(request, ...connection.argumentsOf()),
+    (streams) => {
+      // A call that is cancelled in the turn in which it is made may stay open at the server.
+      if (ending.aborted) throw new EventStoreDBError('EventStoreDB: nobody waits for a subscription any more', false);
+      return streams.read(request, ...connection.argumentsOf());
+    },
     async (call, heard) => {
       const cancel = (): void => call.cancel();
       ending.addEventListener('abort', cancel);
       try {
-        if (ending.aborted) return;
         const answers: AsyncIterator<messages.ReadResp> = call[Symbol.asyncIterator]();
         for (let next = answers.next(); ; next = answers.next()) {
           const answer = await untilHeard(following, next, life);

@@ -40,7 +40,7 @@ import {
   type Connection,
   type Limits,
 } from './eventstoredb-connection.ts';
-import { openGate, type Gate } from './eventstoredb-gate.ts';
+import { openDoor, type Door } from './eventstoredb-gate.ts';
 import { subscribe, type Feed, type SubscriptionLimits } from './eventstoredb-subscribe.ts';
 
 export interface EventStoreDbOptions {
@@ -55,11 +55,10 @@ export interface EventStoreDbOptions {
 export interface EventStoreDbLimits extends Limits, SubscriptionLimits {
   /** How long a server that does not answer is waited for when the log is opened; milliseconds. */
   readonly startMs: number;
-  /** How long a read waits behind others before its first attempt; milliseconds. */
+  /** How long a read or an append waits behind others before its first attempt; milliseconds. */
   readonly waitMs: number;
 }
 
-/** All attempts at an append together stay below the five seconds after which `supervised.ts` gives up on them. */
 const LIMITS: EventStoreDbLimits = {
   attemptMs: 2_000,
   totalMs: 4_500,
@@ -76,8 +75,11 @@ const LIMITS: EventStoreDbLimits = {
  */
 const READS_AT_ONCE = 64;
 
-/** Appends under way at once, for the same reason: a server that takes 300 a second answers the last of so many within a second. */
+/** Appends under way at once, for the same reason. */
 const APPENDS_AT_ONCE = 256;
+
+/** How long an append is under way at most, waiting included, and a second more for our own delays. */
+export const LONGEST_APPEND_MS = LIMITS.waitMs + LIMITS.totalMs + 1_000;
 
 /**
  * The event log in an EventStoreDB (23.10 or newer) or KurrentDB, which is wire-compatible.
@@ -119,7 +121,11 @@ interface Access {
   readonly limits: EventStoreDbLimits;
   /** Told of every attempt at a read that is made again, with the failure of the one before. */
   readonly onRetry?: (error: unknown) => void;
+  /** Goes around each attempt. */
+  readonly watched?: <A>(attempt: Promise<A>) => Promise<A>;
 }
+
+const unwatched = <A>(attempt: Promise<A>): Promise<A> => attempt;
 
 function once(tell: (error: unknown) => void): (error: unknown) => void {
   let isTold = false;
@@ -139,17 +145,14 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
     underWay.add(working);
     return working.finally(() => underWay.delete(working));
   };
-  const [gate, door] = [openGate(READS_AT_ONCE, 'a read'), openGate(APPENDS_AT_ONCE, 'an append')];
+  const [reads, appends] = [openDoor(READS_AT_ONCE, 'a read'), openDoor(APPENDS_AT_ONCE, 'an append')];
   const reading = (request: messages.ReadReq): Promise<readonly WireEvent[]> =>
-    whileOpen(async () => {
-      await gate.enter(1, Date.now() + access.limits.waitMs);
-      try {
+    whileOpen(() =>
+      reads.pass(access.limits.waitMs, (watched) => {
         if (closed) throw new LogClosed();
-        return await readEvents(access, request);
-      } finally {
-        gate.leave(1);
-      }
-    });
+        return readEvents({ ...access, watched }, request);
+      }),
+    );
   const head = (): Promise<Position> => readHeadOf(access);
   const recentHead = atMostEvery(access.limits.idleMs, head);
   const feed: Feed = { ...access, head, recentHead, closed: () => closed, endings, onTrouble };
@@ -167,7 +170,7 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
       whileOpen(async () => {
         checkAppend(stream, events, expectedVersion);
         checkForServer(stream, events);
-        return appendThrough(door, access, { stream, events, expectedVersion });
+        return appendThrough(appends, access, { stream, events, expectedVersion });
       }),
     read: async (stream, after = 0) => {
       checkName('stream', stream);
@@ -198,30 +201,17 @@ interface Asked {
   readonly expectedVersion: number;
 }
 
-/** The time that it waits for others is a part of what it may take. */
-async function appendThrough(
-  door: Gate,
-  access: Access,
-  { stream, events, expectedVersion }: Asked,
-): Promise<Appended> {
-  const { limits } = access;
+/** Nothing goes on without a lease, and each process has one such append at a time: those wait for nobody. */
+function appendThrough(door: Door, access: Access, { stream, events, expectedVersion }: Asked): Promise<Appended> {
   const wanted = { stream, events: encodeBodies(events).map(encodeProposed), expectedVersion };
-  // Nothing goes on without a lease, and each process has one such append at a time.
   if (stream.startsWith(LEASES)) return append(access, wanted, events);
-  const begunAt = performance.now();
-  await door.enter(1, Date.now() + limits.totalMs / 2);
-  try {
-    const totalMs = limits.totalMs - (performance.now() - begunAt);
-    return await append({ ...access, limits: { ...limits, totalMs } }, wanted, events);
-  } finally {
-    door.leave(1);
-  }
+  return door.pass(access.limits.waitMs, (watched) => append({ ...access, watched }, wanted, events));
 }
 
 async function append(access: Access, wanted: Append, events: readonly NewEvent[]): Promise<Appended> {
   const { stream, expectedVersion } = wanted;
-  const { appender, limits } = access;
-  const answer = await persistently(limits, (deadline) => appender.attempt(wanted, deadline));
+  const { appender, limits, watched = unwatched } = access;
+  const answer = await persistently(limits, (deadline) => watched(appender.attempt(wanted, deadline)));
   const version = expectedVersion + events.length;
   if (answer.kind === 'appended' && answer.position !== null) return { version, position: answer.position };
   // The server takes a retry for what it is. To be sure of it where it forgets, and where it does not say the position.
@@ -272,14 +262,14 @@ async function positionOfRetry(access: Access, wanted: Append, events: readonly 
 
 /** Tries again when the server ends the call early, as if all were well. */
 function readEvents(access: Access, request: messages.ReadReq): Promise<readonly WireEvent[]> {
-  const { connection, limits, onRetry } = access;
+  const { connection, limits, onRetry, watched = unwatched } = access;
   let tries = 0;
   let failure: unknown = new EventStoreDBError('EventStoreDB: no answer', true);
   return persistently(limits, async (deadline) => {
     if (tries > 0) onRetry?.(failure);
     tries += 1;
     try {
-      return await readOnce(connection, request, deadline);
+      return await watched(readOnce(connection, request, deadline));
     } catch (error) {
       failure = error;
       throw error;
