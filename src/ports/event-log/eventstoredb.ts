@@ -146,13 +146,14 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
     return working.finally(() => underWay.delete(working));
   };
   const [reads, appends] = [openDoor(READS_AT_ONCE, 'a read'), openDoor(APPENDS_AT_ONCE, 'an append')];
-  const reading = (request: messages.ReadReq): Promise<readonly WireEvent[]> =>
-    whileOpen(() =>
-      reads.pass(access.limits.waitMs, (watched) => {
+  const reading = (stream: string, request: messages.ReadReq): Promise<readonly WireEvent[]> =>
+    whileOpen(() => {
+      if (waitsForNobody(stream)) return readEvents(access, request);
+      return reads.pass(access.limits.waitMs, (watched) => {
         if (closed) throw new LogClosed();
         return readEvents({ ...access, watched }, request);
-      }),
-    );
+      });
+    });
   const head = (): Promise<Position> => readHeadOf(access);
   const recentHead = atMostEvery(access.limits.idleMs, head);
   const feed: Feed = { ...access, head, recentHead, closed: () => closed, endings, onTrouble };
@@ -175,11 +176,11 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
     read: async (stream, after = 0) => {
       checkName('stream', stream);
       checkVersion(after);
-      return (await reading(readForward(stream, after))).map(ofOurs);
+      return (await reading(stream, readForward(stream, after))).map(ofOurs);
     },
     last: async (stream) => {
       checkName('stream', stream);
-      const [newest] = await reading(readLast(stream));
+      const [newest] = await reading(stream, readLast(stream));
       return newest ? ofOurs(newest) : null;
     },
     keepNewest: (stream, count) =>
@@ -193,7 +194,10 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
   };
 }
 
-const LEASES = 'lease-';
+/** Nothing goes on without a lease, and each process asks for one at a time. */
+function waitsForNobody(stream: string): boolean {
+  return stream.startsWith('lease-');
+}
 
 interface Asked {
   readonly stream: string;
@@ -201,10 +205,9 @@ interface Asked {
   readonly expectedVersion: number;
 }
 
-/** Nothing goes on without a lease, and each process has one such append at a time: those wait for nobody. */
 function appendThrough(door: Door, access: Access, { stream, events, expectedVersion }: Asked): Promise<Appended> {
   const wanted = { stream, events: encodeBodies(events).map(encodeProposed), expectedVersion };
-  if (stream.startsWith(LEASES)) return append(access, wanted, events);
+  if (waitsForNobody(stream)) return append(access, wanted, events);
   return door.pass(access.limits.waitMs, (watched) => append({ ...access, watched }, wanted, events));
 }
 
