@@ -1,4 +1,4 @@
-import type { Caller, Requested, RequestNotification } from './commands.ts';
+import type { Caller, NotificationView, Requested, RequestNotification } from './commands.ts';
 import type { CommandContext, RenderBudget } from './context.ts';
 import { requestMetadata } from './context.ts';
 import { checkRequest, pinTemplate } from './check-request.ts';
@@ -145,9 +145,14 @@ function replay(context: CommandContext, events: readonly RecordedEvent[], input
 
 function answer(context: CommandContext, events: readonly RecordedEvent[], replayed: boolean): Requested {
   const notification = notificationView(context.cursors, events);
-  const cursor = notification?.timeline.at(-1)?.cursor;
-  if (notification === null || cursor === undefined) throw new Error('a notification without a request');
-  return { notification, cursor, replayed };
+  if (notification === null) throw new Error('a notification without a request');
+  return { notification, cursor: () => lastCursor(notification), replayed };
+}
+
+function lastCursor({ timeline }: NotificationView): string {
+  const last = timeline().at(-1);
+  if (last === undefined) throw new Error('a notification without a story');
+  return last.cursor;
 }
 
 const MAX_NESTING = 32;
