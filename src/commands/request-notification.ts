@@ -95,12 +95,12 @@ async function accept(
 ): Promise<Requested> {
   const now = context.now();
   const { template, channels } = await checkRequest(context, caller.tenant, input, { now, budget });
-  const data = toEvent({ ...input, channels }, pinTemplate(template), inputHash, now);
+  const data = toEvent(input, { channels, template: pinTemplate(template), inputHash, now });
   const event = newEvent(context, caller, { id, data, now });
   const stream = streamOf.notification(id);
   const appended = await appendUnlessConflict(context.log, stream, [event], 0);
   if (appended === null) return replay(context, await context.log.read(stream), inputHash);
-  return answer(context, [{ ...event, stream, ...appended }], false);
+  return answer(context, [{ stream, ...event, ...appended }], false);
 }
 
 function newEvent(
@@ -111,17 +111,16 @@ function newEvent(
   const { userId, category, lane, campaign, template } = data;
   const requestedAt = new Date(now).toISOString();
   const notification: NotificationContext = { id, userId, requestedAt, category, lane, campaign, template };
-  const metadata = { ...requestMetadata(caller, now), notification };
+  const metadata = requestMetadata(caller, now, { notification });
   return { id: ids.random(), type: 'NotificationRequested', data, metadata };
 }
 
+type Checked = Pick<NotificationRequested, 'channels' | 'template' | 'inputHash'> & { readonly now: number };
+
 function toEvent(
-  input: RequestNotification,
-  template: NotificationRequested['template'],
-  inputHash: string,
-  now: number,
+  { userId, content, data, category, lane, campaign, deliverAt, expiresAt }: RequestNotification,
+  { channels, template, inputHash, now }: Checked,
 ): NotificationRequested {
-  const { userId, channels, content, data, category, lane, campaign, deliverAt, expiresAt } = input;
   return {
     userId,
     channels: channels === null ? null : [...new Set(channels)],
