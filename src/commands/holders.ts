@@ -76,8 +76,8 @@ export async function holdersOf(
   { log }: { readonly log: EventLog },
   streams: readonly string[],
 ): Promise<readonly string[]> {
-  const noted = await Promise.all(streams.map(async (stream) => foldHolders(await log.read(stream)) ?? []));
-  return [...new Set(noted.flat())];
+  const noted = await Promise.all(streams.map((stream) => log.read(stream)));
+  return [...new Set(noted.flatMap((events) => foldHolders(events) ?? []))];
 }
 
 export function holderAggregate(tenant: string, userId: string): Aggregate<Holder> {
