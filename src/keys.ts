@@ -107,7 +107,11 @@ function randomText(length: number): string {
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value instanceof Date || typeof value !== 'object' || value === null) return JSON.stringify(value ?? null);
-  const entries = Object.entries(value as Record<string, unknown>).filter(([, each]) => each != null);
-  const sorted = entries.toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return `{${sorted.map(([key, each]) => `${JSON.stringify(key)}:${canonicalJson(each)}`).join(',')}}`;
+  const fields = value as Readonly<Record<string, unknown>>;
+  let json = '';
+  for (const key of Object.keys(fields).sort()) {
+    const each = fields[key];
+    if (each != null) json += `${json === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(each)}`;
+  }
+  return `{${json}}`;
 }

@@ -30,6 +30,14 @@ describe('a derived id', () => {
     );
   });
 
+  it('is one for names of any length, whatever was named before', () => {
+    const long = ['x'.repeat(170), 'x'.repeat(171), 'é😀'.repeat(300), 'x'.repeat(100_000)];
+    for (const part of [...long, 'ada', '', ...long.toReversed()]) {
+      const name = Buffer.from(`${String(Buffer.byteLength(part))}:${part}`);
+      expect(derivedId(part)).toBe(v5(name, '5b1f2f0e-6f0c-4f57-9d0a-6c1b7c4f2a11'));
+    }
+  });
+
   it('is another for other parts, however the same text is cut', () => {
     const part = fc.string({ unit: fc.constantFrom('a', ':', '1', '2', '3', 'é', '😀'), maxLength: 4 });
     const parts = fc.array(part, { maxLength: 4 });

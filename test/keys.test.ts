@@ -122,6 +122,12 @@ describe('keyed hashes', () => {
     expect(openKeys('secret key one').secretHash('a', 'b')).toBe(keys.secretHash('a', 'b'));
   });
 
+  it('are the same for ever: those of old are kept in the log', () => {
+    const input = { userId: 'ada', lane: 'BULK', data: { b: [1, null, { y: 1, x: null }], a: 'é' }, campaign: null };
+    expect(keys.inputHash(input)).toBe('D49MWJ578v8uKzbhvZtxIKaE_dLnqYIxmtPWa3u9wTY');
+    expect(keys.secretHash('a', 'b')).toBe('ornwX8hepCuq_On6O0iNTjzCFLSe43lKfiU-w0yqYk8');
+  });
+
   it('of lists of texts depend on every part and on how the text is cut', () => {
     const part = fc.string({ unit: fc.constantFrom('a', '"', ',', '\\', ']', 'é', '\ud800', '\udc00'), maxLength: 3 });
     fc.assert(

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { buildSchema, findBreakingChanges } from 'graphql';
+import { buildSchema, findBreakingChanges, isObjectType } from 'graphql';
 import { describe, expect, it } from 'vitest';
-import { printedSchema } from '../src/api/schema.ts';
+import { createSchema, printedSchema } from '../src/api/schema.ts';
 
 const SCHEMA = new URL('../schema/', import.meta.url);
 
@@ -23,6 +23,16 @@ describe('The schema', () => {
     const promised = buildSchema(await contract());
     expect(Object.keys(promised.getMutationType()?.getFields() ?? {})).toContain('requestNotification');
     expect(findBreakingChanges(promised, buildSchema(printedSchema()))).toEqual([]);
+  });
+
+  it('has resolvers for operations only: fields are read, or called, where they lie', () => {
+    const schema = createSchema();
+    const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+    const types = Object.values(schema.getTypeMap()).filter((type) => isObjectType(type));
+    const data = types.filter((type) => !type.name.startsWith('__') && !roots.includes(type));
+    expect(data.map(({ name }) => name)).toContain('Notification');
+    const resolved = data.flatMap((type) => Object.values(type.getFields()).filter(({ resolve }) => resolve));
+    expect(resolved.map(({ name }) => name)).toEqual([]);
   });
 
   it('says of times that they are UTC and of longs how exact they are', () => {

@@ -12,7 +12,7 @@ export class RegisterClientInput {
   readonly scopes!: readonly Scope[];
 }
 
-@ObjectType('ClientSecret', { description: 'The secret is shown once.' })
+@ObjectType('ClientSecret', { description: 'The secret is shown once.', simpleResolvers: true })
 export class ClientSecretType {
   @Field(() => String)
   readonly appKey!: string;

@@ -34,7 +34,7 @@ export class RecordConversionInput {
   readonly occurredAt?: Date | null;
 }
 
-@ObjectType('RecordConversionPayload')
+@ObjectType('RecordConversionPayload', { simpleResolvers: true })
 export class RecordConversionPayload {
   @Field(() => DeliveryType, { nullable: true, description: 'Null when nothing of the notification was sent.' })
   readonly delivery!: DeliveryType | null;

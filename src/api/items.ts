@@ -1,5 +1,11 @@
-import type { GraphQLInputType, GraphQLSchema, OperationDefinitionNode } from 'graphql';
-import { getNullableType, isInputObjectType, isInputType, isListType, typeFromAST } from 'graphql';
+import type {
+  GraphQLInputField,
+  GraphQLInputObjectType,
+  GraphQLInputType,
+  GraphQLSchema,
+  OperationDefinitionNode,
+} from 'graphql';
+import { getNullableType, isInputObjectType, isInputType, isLeafType, isListType, typeFromAST } from 'graphql';
 import { refusal } from './refusal.ts';
 
 /** Of any list in the variables. Lists in the document are short: an item is a token at least. */
@@ -17,37 +23,49 @@ export function checkItems(
   for (const definition of variableDefinitions) {
     const name = definition.variable.name.value;
     const type = typeFromAST(schema, definition.type);
-    const long = isInputType(type) ? longList(variables[name], type, name) : null;
+    const long = isInputType(type) ? longList(variables[name], type) : null;
     if (long === null) continue;
     // The place is put as graphql-js puts it: what names the argument to clients reads it from there.
-    const message = `there are ${String(long.length)} items at "${long.path}"; at most ${String(MAX_ITEMS)} may be sent`;
+    const message = `there are ${String(long.length)} items at "${name}${long.path}"; at most ${String(MAX_ITEMS)} may be sent`;
     throw refusal('TOO_MANY_ITEMS', message, definition);
   }
 }
 
 interface LongList {
   readonly length: number;
+  /** From the value that was searched to the list: `[3].channels`. */
   readonly path: string;
 }
 
 /** The first list over the limit. Follows the types: what is inside a JSON scalar is nobody's list. */
-function longList(value: unknown, declared: GraphQLInputType, path: string): LongList | null {
+function longList(value: unknown, declared: GraphQLInputType): LongList | null {
   const type = getNullableType(declared);
-  if (isListType(type)) {
-    if (!Array.isArray(value)) return longList(value, type.ofType, path);
-    if (value.length > MAX_ITEMS) return { length: value.length, path };
-    return first(value.map((each, index) => () => longList(each, type.ofType, `${path}[${String(index)}]`)));
-  }
+  if (isListType(type)) return Array.isArray(value) ? longListOf(value, type.ofType) : longList(value, type.ofType);
   if (!isInputObjectType(type) || typeof value !== 'object' || value === null) return null;
-  const given = new Map<string, unknown>(Object.entries(value));
-  const fields = Object.values(type.getFields());
-  return first(fields.map((field) => () => longList(given.get(field.name), field.type, `${path}.${field.name}`)));
-}
-
-function first(searches: readonly (() => LongList | null)[]): LongList | null {
-  for (const search of searches) {
-    const found = search();
-    if (found) return found;
+  const given = value as Readonly<Record<string, unknown>>;
+  for (const { name, type: inner } of fieldsWithin(type)) {
+    const found = Object.hasOwn(given, name) ? longList(given[name], inner) : null;
+    if (found) return { ...found, path: `.${name}${found.path}` };
   }
   return null;
+}
+
+function longListOf(items: readonly unknown[], type: GraphQLInputType): LongList | null {
+  if (items.length > MAX_ITEMS) return { length: items.length, path: '' };
+  for (const [index, each] of items.entries()) {
+    const found = longList(each, type);
+    if (found) return { ...found, path: `[${String(index)}]${found.path}` };
+  }
+  return null;
+}
+
+const within = new WeakMap<GraphQLInputObjectType, readonly GraphQLInputField[]>();
+
+/** Those that can hold a list: most fields are scalars, and a call may have a thousand items. */
+function fieldsWithin(type: GraphQLInputObjectType): readonly GraphQLInputField[] {
+  const known = within.get(type);
+  if (known) return known;
+  const fields = Object.values(type.getFields()).filter((field) => !isLeafType(getNullableType(field.type)));
+  within.set(type, fields);
+  return fields;
 }

@@ -19,7 +19,7 @@ export class DeliveryFilterType {
   readonly channels?: readonly Channel[] | null;
 }
 
-@ObjectType('DeliveryUpdate', { description: 'delivery is the state as of this update.' })
+@ObjectType('DeliveryUpdate', { description: 'delivery is the state as of this update.', simpleResolvers: true })
 export class DeliveryUpdateType {
   @Field(() => CursorScalar, { description: 'Resume after this one.' })
   readonly cursor!: string;

@@ -82,9 +82,12 @@ function toPayload({ notification, cursor, replayed }: Requested): Plain<Request
 }
 
 function toResult(result: Requested | DomainError, index: number): Plain<RequestNotificationResult> {
-  if (!(result instanceof DomainError)) return { ...toPayload(result), error: null };
-  const { code, message, field } = result.within(`inputs[${String(index)}]`);
-  return { notification: null, cursor: null, replayed: null, error: { code, message, field } };
+  if (result instanceof DomainError) {
+    const { code, message, field } = result.within(`inputs[${String(index)}]`);
+    return { notification: null, cursor: null, replayed: null, error: { code, message, field } };
+  }
+  const { notification, cursor, replayed } = result;
+  return { notification: toNotification(notification), cursor, replayed, error: null };
 }
 
 function toNotification({ state, timeline }: NotificationView): Plain<NotificationType> {
@@ -100,7 +103,7 @@ function toNotification({ state, timeline }: NotificationView): Plain<Notificati
     requestedAt,
     deliverAt,
     expiresAt,
-    deliveries: state.deliveries.map((delivery) => toDelivery(id, delivery)),
+    deliveries: () => state.deliveries.map((delivery) => toDelivery(id, delivery)),
     timeline,
   };
 }

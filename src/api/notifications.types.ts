@@ -17,7 +17,7 @@ import {
 import type { Plain } from './plain.ts';
 import { CursorScalar, DateTimeScalar, JsonScalar } from './scalars.ts';
 
-@ObjectType('Delivery', { description: 'One notification on one channel to one address.' })
+@ObjectType('Delivery', { description: 'One notification on one channel to one address.', simpleResolvers: true })
 export class DeliveryType {
   @Field(() => ID)
   readonly id!: string;
@@ -82,7 +82,7 @@ export function toDelivery(notificationId: string, delivery: DeliveryState): Pla
   };
 }
 
-@ObjectType('TimelineEntry', { description: 'One thing that happened.' })
+@ObjectType('TimelineEntry', { description: 'One thing that happened.', simpleResolvers: true })
 export class TimelineEntryType {
   @Field(() => CursorScalar)
   readonly cursor!: string;
@@ -96,7 +96,10 @@ export class TimelineEntryType {
   readonly detail!: unknown;
 }
 
-@ObjectType('Notification', { description: 'One request for one recipient, and everything that became of it.' })
+@ObjectType('Notification', {
+  description: 'One request for one recipient, and everything that became of it.',
+  simpleResolvers: true,
+})
 export class NotificationType {
   @Field(() => ID)
   readonly id!: string;
@@ -122,7 +125,7 @@ export class NotificationType {
   readonly timeline!: readonly TimelineEntryType[];
 }
 
-@ObjectType('RequestNotificationPayload')
+@ObjectType('RequestNotificationPayload', { simpleResolvers: true })
 export class RequestNotificationPayload {
   @Field(() => NotificationType)
   readonly notification!: NotificationType;
@@ -132,7 +135,7 @@ export class RequestNotificationPayload {
   readonly replayed!: boolean;
 }
 
-@ObjectType('RequestError')
+@ObjectType('RequestError', { simpleResolvers: true })
 export class RequestError {
   @Field(() => String, { description: 'As extensions.code elsewhere.' })
   readonly code!: string;
@@ -142,7 +145,7 @@ export class RequestError {
   readonly field!: string | null;
 }
 
-@ObjectType('RequestNotificationResult', { description: 'Either a notification or an error.' })
+@ObjectType('RequestNotificationResult', { description: 'Either a notification or an error.', simpleResolvers: true })
 export class RequestNotificationResult {
   @Field(() => NotificationType, { nullable: true })
   readonly notification!: NotificationType | null;
@@ -154,7 +157,7 @@ export class RequestNotificationResult {
   readonly error!: RequestError | null;
 }
 
-@ObjectType('CancelResult')
+@ObjectType('CancelResult', { simpleResolvers: true })
 export class CancelResult {
   @Field(() => DeliveryType)
   readonly delivery!: DeliveryType;
@@ -162,7 +165,10 @@ export class CancelResult {
   readonly outcome!: CancelOutcome;
 }
 
-@ObjectType('CancelNotificationPayload', { description: 'cancelled: nothing was or will be sent.' })
+@ObjectType('CancelNotificationPayload', {
+  description: 'cancelled: nothing was or will be sent.',
+  simpleResolvers: true,
+})
 export class CancelNotificationPayload {
   @Field(() => Boolean)
   readonly cancelled!: boolean;

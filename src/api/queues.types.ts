@@ -2,7 +2,7 @@ import { GraphQLFloat as Float } from 'graphql';
 import { Field, ObjectType } from 'type-graphql';
 import { LongScalar } from './scalars.ts';
 
-@ObjectType('Queue', { description: 'OPERATE: queues are shared by all tenants.' })
+@ObjectType('Queue', { description: 'OPERATE: queues are shared by all tenants.', simpleResolvers: true })
 export class QueueType {
   @Field(() => String, { description: 'Notification type and lane, for example email.bulk.' })
   readonly name!: string;

@@ -4,7 +4,7 @@ import type { PublishTemplate } from '../commands/commands.ts';
 import type { Channel } from '../events/event.ts';
 import { ChannelEnum } from './enums.ts';
 
-@ObjectType('Template')
+@ObjectType('Template', { simpleResolvers: true })
 export class TemplateType {
   @Field(() => String)
   readonly key!: string;

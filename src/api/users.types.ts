@@ -5,7 +5,10 @@ import type { Channel } from '../events/event.ts';
 import type { Platform } from '../events/notifications.ts';
 import { ChannelEnum, PlatformEnum } from './enums.ts';
 
-@ObjectType('Device', { description: 'tokenHint: the last six characters; a push token is a credential.' })
+@ObjectType('Device', {
+  description: 'tokenHint: the last six characters; a push token is a credential.',
+  simpleResolvers: true,
+})
 export class DeviceType {
   @Field(() => ID)
   readonly id!: string;
@@ -17,7 +20,7 @@ export class DeviceType {
   readonly active!: boolean;
 }
 
-@ObjectType('Preference', { description: 'Without category: the whole channel.' })
+@ObjectType('Preference', { description: 'Without category: the whole channel.', simpleResolvers: true })
 export class PreferenceType {
   @Field(() => ChannelEnum)
   readonly channel!: Channel;
@@ -27,7 +30,7 @@ export class PreferenceType {
   readonly optIn!: boolean;
 }
 
-@ObjectType('User', { description: 'A recipient.' })
+@ObjectType('User', { description: 'A recipient.', simpleResolvers: true })
 export class UserType {
   @Field(() => ID, { description: 'Your own id of the user.' })
   readonly id!: string;

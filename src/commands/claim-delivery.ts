@@ -52,7 +52,7 @@ export function claimDelivery(state: NotificationState | null, request: ClaimReq
   const delivery = state?.deliveries.find(({ id }) => id === request.deliveryId);
   if (state?.tenant !== request.tenant || delivery === undefined) return { kind: 'foreign', drafts: [] };
   if (hasEnded(delivery) || delivery.status === 'HELD' || isStale(delivery, request.attempt)) return done([]);
-  const situation = { ...context, state, delivery };
+  const situation = { state, delivery, ...context };
   const waitMs = waitFor(situation);
   if (waitMs > 0) return { kind: 'later', afterMs: waitMs, drafts: [] };
   return delivery.claimUntil === null ? claimUnlessPast(situation, []) : afterLostClaim(situation);

@@ -106,8 +106,8 @@ export interface RequestNotification {
 
 export interface Requested {
   readonly notification: NotificationView;
-  /** Of the last update that the answer includes. */
-  readonly cursor: string;
+  /** Of the last update that the answer includes; signed when it is asked for. */
+  readonly cursor: () => string;
   readonly replayed: boolean;
 }
 
@@ -146,7 +146,8 @@ export interface ConversionTold {
 
 export interface NotificationView {
   readonly state: NotificationState;
-  readonly timeline: readonly TimelineEntry[];
+  /** Its story, made when it is asked for: hardly anybody does, and each of its cursors is signed. */
+  readonly timeline: () => readonly TimelineEntry[];
 }
 
 export interface TimelineEntry {

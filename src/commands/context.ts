@@ -1,5 +1,6 @@
 import type { Caller } from './commands.ts';
 import type { Metadata } from '../events/event.ts';
+import type { About } from '../events/metadata.ts';
 import { metadata } from '../events/metadata.ts';
 import type { TemplateVariant } from '../events/templates.ts';
 import type { Channel } from '../events/event.ts';
@@ -87,7 +88,7 @@ export interface RenderProblem {
 }
 
 /** For the first event of a chain: the request itself is the cause. */
-export function requestMetadata(caller: Caller, now: number): Metadata {
+export function requestMetadata(caller: Caller, now: number, about?: About): Metadata {
   const { tenant, correlationId, traceparent } = caller;
-  return metadata({ tenant, correlationId, causationId: correlationId, traceparent }, now);
+  return metadata({ tenant, correlationId, causationId: correlationId, traceparent }, now, about);
 }

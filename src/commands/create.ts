@@ -55,7 +55,7 @@ async function cancel(context: CommandContext, caller: Caller, id: string): Prom
   await handle({ log: context.log, newId: context.ids.random }, aggregate, (state) => {
     if (state?.tenant !== caller.tenant) throw notificationNotFound(id);
     const { notification } = notificationMetadata(state, now);
-    return cancelNotification(state, { ...requestMetadata(caller, now), ...(notification && { notification }) }, now);
+    return cancelNotification(state, requestMetadata(caller, now, notification && { notification }), now);
   });
   const notification = await readNotification(context, caller.tenant, id);
   if (notification === null) throw notificationNotFound(id);

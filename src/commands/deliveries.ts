@@ -55,12 +55,13 @@ export interface ClaimedAttempt {
 }
 
 export function createDeliveries(context: DeliveryContext, policy: DeliveryPolicy): Deliveries {
+  const recording = { ...context, policy };
   return {
     claim: (request) => claim(context, request, policy).catch(laterWhenUnavailable),
     record: ({ notificationId, deliveryId }, { attempt, notification, version }, provider, outcome) => {
       const made = { deliveryId, attempt, provider, outcome };
       const believed = notification && version !== undefined ? { state: notification, version } : undefined;
-      return record({ ...context, policy }, notificationId, made, believed);
+      return record(recording, notificationId, made, believed);
     },
   };
 }
@@ -81,11 +82,11 @@ async function claim(context: DeliveryContext, request: ClaimRequest, policy: De
     { log: context.log, newId: context.ids.random },
     aggregate,
     async (current) => {
-      const at = { policy, now: context.now() };
-      decided = claimDelivery(current, request, { ...at, isAddressGone: false });
+      const now = context.now();
+      decided = claimDelivery(current, request, { policy, now, isAddressGone: false });
       // Asked only where the answer counts: it reads other streams.
       if (decided.kind === 'claimed' && (await isAddressGone(context, current, request.deliveryId)))
-        decided = claimDelivery(current, request, { ...at, isAddressGone: true });
+        decided = claimDelivery(current, request, { policy, now, isAddressGone: true });
       return decided.drafts;
     },
   );

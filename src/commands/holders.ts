@@ -63,6 +63,7 @@ async function isTakenByOthers(log: EventLog, holder: Holder, token: string): Pr
   const names: Names = { deviceId: held.id, token };
   const noted = await holdersOf({ log }, holderStreams(tenant, names));
   const rivals = noted.filter((each) => each !== userId);
+  if (rivals.length === 0) return false;
   const takenAt = await lastTaken({ log, tenant }, rivals, names);
   return takenAt !== null && takenAt > held.registeredAt;
 }
@@ -75,8 +76,8 @@ export async function holdersOf(
   { log }: { readonly log: EventLog },
   streams: readonly string[],
 ): Promise<readonly string[]> {
-  const noted = await Promise.all(streams.map(async (stream) => foldHolders(await log.read(stream)) ?? []));
-  return [...new Set(noted.flat())];
+  const noted = await Promise.all(streams.map((stream) => log.read(stream)));
+  return [...new Set(noted.flatMap((events) => foldHolders(events) ?? []))];
 }
 
 export function holderAggregate(tenant: string, userId: string): Aggregate<Holder> {
@@ -94,12 +95,13 @@ function holderOf(user: UserState, events: readonly RecordedEvent[]): Holder {
 
 function registrationsIn(event: RecordedEvent): readonly Registration[] {
   const { type, data } = decode(event);
-  return type === 'DeviceRegistered' ? [{ ...data, position: event.position }] : [];
+  if (type !== 'DeviceRegistered') return [];
+  return [{ deviceId: data.deviceId, token: data.token, position: event.position }];
 }
 
 /** A registration sets id and token together, so the last one of the id is the one that the device goes back to. */
 export function heldBy(holder: Holder | null, id: string): Held | undefined {
   const device = holder?.user.devices.find((each) => each.id === id);
   const registration = holder?.registrations.findLast(({ deviceId }) => deviceId === id);
-  return device && registration && { ...device, registeredAt: registration.position };
+  return device && registration && { registeredAt: registration.position, ...device };
 }

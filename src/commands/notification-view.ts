@@ -8,7 +8,7 @@ import type { RecordedEvent } from '../ports/event-log/event-log.ts';
 export function notificationView(cursors: Cursors, events: readonly RecordedEvent[]): NotificationView | null {
   const state = foldNotification(events);
   if (state === null) return null;
-  return { state, timeline: events.flatMap((event) => timelineEntries(cursors, state.id, event)) };
+  return { state, timeline: () => events.flatMap((event) => timelineEntries(cursors, state.id, event)) };
 }
 
 /** One entry for each thing that happened: a routing tells one for each delivery it decided on. */

@@ -1,4 +1,4 @@
-import type { Caller, Requested, RequestNotification } from './commands.ts';
+import type { Caller, NotificationView, Requested, RequestNotification } from './commands.ts';
 import type { CommandContext, RenderBudget } from './context.ts';
 import { requestMetadata } from './context.ts';
 import { checkRequest, pinTemplate } from './check-request.ts';
@@ -95,12 +95,12 @@ async function accept(
 ): Promise<Requested> {
   const now = context.now();
   const { template, channels } = await checkRequest(context, caller.tenant, input, { now, budget });
-  const data = toEvent({ ...input, channels }, pinTemplate(template), inputHash, now);
+  const data = toEvent(input, { channels, template: pinTemplate(template), inputHash, now });
   const event = newEvent(context, caller, { id, data, now });
   const stream = streamOf.notification(id);
   const appended = await appendUnlessConflict(context.log, stream, [event], 0);
   if (appended === null) return replay(context, await context.log.read(stream), inputHash);
-  return answer(context, [{ ...event, stream, ...appended }], false);
+  return answer(context, [{ stream, ...event, ...appended }], false);
 }
 
 function newEvent(
@@ -111,17 +111,16 @@ function newEvent(
   const { userId, category, lane, campaign, template } = data;
   const requestedAt = new Date(now).toISOString();
   const notification: NotificationContext = { id, userId, requestedAt, category, lane, campaign, template };
-  const metadata = { ...requestMetadata(caller, now), notification };
+  const metadata = requestMetadata(caller, now, { notification });
   return { id: ids.random(), type: 'NotificationRequested', data, metadata };
 }
 
+type Checked = Pick<NotificationRequested, 'channels' | 'template' | 'inputHash'> & { readonly now: number };
+
 function toEvent(
-  input: RequestNotification,
-  template: NotificationRequested['template'],
-  inputHash: string,
-  now: number,
+  { userId, content, data, category, lane, campaign, deliverAt, expiresAt }: RequestNotification,
+  { channels, template, inputHash, now }: Checked,
 ): NotificationRequested {
-  const { userId, channels, content, data, category, lane, campaign, deliverAt, expiresAt } = input;
   return {
     userId,
     channels: channels === null ? null : [...new Set(channels)],
@@ -145,9 +144,14 @@ function replay(context: CommandContext, events: readonly RecordedEvent[], input
 
 function answer(context: CommandContext, events: readonly RecordedEvent[], replayed: boolean): Requested {
   const notification = notificationView(context.cursors, events);
-  const cursor = notification?.timeline.at(-1)?.cursor;
-  if (notification === null || cursor === undefined) throw new Error('a notification without a request');
-  return { notification, cursor, replayed };
+  if (notification === null) throw new Error('a notification without a request');
+  return { notification, cursor: () => lastCursor(notification), replayed };
+}
+
+function lastCursor({ timeline }: NotificationView): string {
+  const last = timeline().at(-1);
+  if (last === undefined) throw new Error('a notification without a story');
+  return last.cursor;
 }
 
 const MAX_NESTING = 32;

@@ -35,8 +35,8 @@ export interface ClientSecret {
 
 export function evolveClient(state: ClientState | null, event: ClientEvent, tenant: string): ClientState | null {
   if (event.type === 'ClientRegistered') {
-    const { secretHash, ...client } = event.data;
-    return { ...client, tenant, revoked: false, secrets: [{ hash: secretHash, until: null }] };
+    const { appKey, name, scopes, secretHash } = event.data;
+    return { appKey, tenant, name, scopes, revoked: false, secrets: [{ hash: secretHash, until: null }] };
   }
   if (state === null) return null;
   switch (event.type) {

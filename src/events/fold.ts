@@ -40,10 +40,11 @@ export function foldUser(events: readonly Stored[]): UserState | null {
 
 /** The ids of all users noted, in order; null when there is no such stream. */
 export function foldHolders(events: readonly Stored[]): readonly string[] | null {
-  const users = events.flatMap((stored) => {
+  const users: string[] = [];
+  for (const stored of events) {
     const { type, data } = decode(stored);
-    return type === 'HolderNoted' ? [data.userId] : [];
-  });
+    if (type === 'HolderNoted') users.push(data.userId);
+  }
   return events.length === 0 ? null : users;
 }
 

@@ -176,7 +176,7 @@ export function createFake(): Fake {
     }
     const notification = viewOf(caller, input);
     notifications.set(notification.state.id, notification);
-    return { notification, cursor: 'cursor-1', replayed: false };
+    return { notification, cursor: () => 'cursor-1', replayed: false };
   }
 
   return fake;
@@ -220,7 +220,7 @@ function viewOf({ tenant, correlationId }: Caller, input: RequestNotification): 
     deliveryId: null,
     detail: {},
   };
-  return { state, timeline: [entry] };
+  return { state, timeline: () => [entry] };
 }
 
 export function deliveryOf(notificationId: string): DeliveryState {

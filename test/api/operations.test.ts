@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { DomainError } from '../../src/errors.ts';
+import { createFake } from './fake.ts';
 import { ask, basic, givenApi, type TestApi } from './given-api.ts';
 
 const REQUEST = `mutation ($input: RequestNotificationInput!) {
@@ -206,6 +208,33 @@ describe('requestNotifications', () => {
       { notification: null, cursor: null, replayed: null, error },
       accepted,
     ]);
+  });
+
+  it('makes neither cursors nor timelines for who does not ask for them', async () => {
+    const { commands } = createFake();
+    const unasked = (): never => {
+      throw new Error('nobody asked for this');
+    };
+    const api = await givenApi({
+      commands: {
+        ...commands,
+        requestNotifications: async (caller, inputs) =>
+          (await commands.requestNotifications(caller, inputs)).map((result) =>
+            result instanceof DomainError
+              ? result
+              : { ...result, notification: { ...result.notification, timeline: unasked }, cursor: unasked },
+          ),
+      },
+    });
+    await ask(api, REGISTER, { input: { id: 'ada' } });
+    const select = (fields: string): string =>
+      `mutation ($inputs: [RequestNotificationInput!]!) { requestNotifications(inputs: $inputs) { ${fields} } }`;
+    const { data, errors } = await ask(api, select('notification { status } error { code }'), { inputs: [input] });
+    expect([errors, data?.['requestNotifications']]).toMatchObject([
+      [],
+      [{ notification: { status: 'COMPLETED' }, error: null }],
+    ]);
+    expect((await ask(api, select('cursor'), { inputs: [input] })).errors).toHaveLength(1);
   });
 
   it('takes 1,000 items with everything asked for', async () => {

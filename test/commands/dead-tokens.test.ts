@@ -183,8 +183,8 @@ describe('a push token', () => {
       const { id, tell } = await claimed(world, PHONE.token);
       await tell();
       const view = await world.queries.notification('default', id);
-      expect(view?.timeline.length).toBeGreaterThan(2);
-      expect(JSON.stringify(view?.timeline)).not.toContain(PHONE.token);
+      expect(view?.timeline().length).toBeGreaterThan(2);
+      expect(JSON.stringify(view?.timeline())).not.toContain(PHONE.token);
     });
   });
 

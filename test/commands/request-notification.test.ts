@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Caller, PublishTemplate, Requested, RequestNotification } from '../../src/commands/commands.ts';
+import { createCommands } from '../../src/commands/create.ts';
 import { DomainError } from '../../src/errors.ts';
 import { at } from '../support/given.ts';
 import { CALLER, requestFor } from '../support/pipeline.ts';
@@ -29,6 +30,11 @@ function ask({ commands }: World, changes: Partial<RequestNotification> = {}, ca
   return commands.requestNotification(caller, requestFor('ada', changes));
 }
 
+/** All that can be read off an answer. */
+function told({ notification, cursor, replayed }: Requested): object {
+  return { state: notification.state, timeline: notification.timeline(), cursor: cursor(), replayed };
+}
+
 /** Nothing may be appended by what is refused. */
 async function refusal({ log }: World, act: () => Promise<unknown>): Promise<object> {
   const before = await log.head();
@@ -52,7 +58,7 @@ describe('an idempotency key', () => {
       const head = await world.log.head();
       world.clock.advance(60_000);
       const again = await ask(world, KEYED);
-      expect(again).toEqual({ ...first, replayed: true });
+      expect(told(again)).toEqual({ ...told(first), replayed: true });
       expect(first.replayed).toBe(false);
       expect(await world.log.head()).toBe(head);
     });
@@ -101,7 +107,7 @@ describe('an idempotency key', () => {
       await world.commands.registerUser(CALLER, { id: 'ada', email: null });
       await world.commands.publishTemplate(CALLER, { ...GREETING, body: 'Hi {{another}}' });
       world.clock.advance(60_000);
-      expect(await ask(world, input)).toEqual({ ...first, replayed: true });
+      expect(told(await ask(world, input))).toEqual({ ...told(first), replayed: true });
       expect(await refusal(world, () => ask(world, { ...input, idempotencyKey: 'order-2' }))).toMatchObject({
         code: 'INVALID_SCHEDULE',
       });
@@ -115,7 +121,8 @@ describe('an idempotency key', () => {
         { data: { b: {}, a: 1 }, userId: 'ada', campaign: null },
         { userId: 'ada', data: { a: 1, b: { c: undefined } } },
       ];
-      for (const asSent of same) expect(await ask(world, withKey(asSent))).toEqual({ ...first, replayed: true });
+      for (const asSent of same)
+        expect(told(await ask(world, withKey(asSent)))).toEqual({ ...told(first), replayed: true });
       for (const asSent of [
         { userId: 'ada', data: { a: 1 } },
         { userId: 'ada', data: { a: '1', b: {} } },
@@ -255,6 +262,24 @@ describe('a request', () => {
     await withAda(async (world) => {
       const { notification } = await ask(world, { deliverAt: new Date(at(-300_000)) });
       expect(notification.state.request.deliverAt).toBeNull();
+    });
+  });
+
+  it('is answered with cursors that are signed only when they are asked for', async () => {
+    await withAda(async (world) => {
+      const { cursors, log } = world.context;
+      let signed = 0;
+      const of: typeof cursors.of = (...place) => {
+        signed += 1;
+        return cursors.of(...place);
+      };
+      const commands = createCommands({ ...world.context, cursors: { ...cursors, of } });
+      await commands.requestNotifications(CALLER, [requestFor('ada'), requestFor('ada')]);
+      const { notification, cursor } = await commands.requestNotification(CALLER, requestFor('ada', KEYED));
+      expect(signed).toBe(0);
+      expect(notification.timeline()).toMatchObject([{ type: 'NotificationRequested', cursor: cursor() }]);
+      const place = { position: await log.head(), index: 0, at: world.clock.now(), notificationId: null };
+      expect(cursors.read(CALLER.tenant, cursor())).toEqual(place);
     });
   });
 

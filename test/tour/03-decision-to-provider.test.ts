@@ -28,7 +28,7 @@ describe.each(adapters())('from a decision to the provider, $name', ({ isSkipped
           expect(found?.state.deliveries[0]?.status).toBe('SENT');
           return found;
         });
-        expect(view?.timeline.map(({ type }) => type)).toEqual([
+        expect(view?.timeline().map(({ type }) => type)).toEqual([
           'NotificationRequested',
           'NotificationRouted',
           'DeliveryAttempted',
