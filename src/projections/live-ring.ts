@@ -23,6 +23,8 @@ export interface LiveRing {
   readonly remember: (entry: Entry, delivery: DeliveryState) => void;
   /** The first match after `mark` within the next `most` updates. */
   readonly find: (mark: Mark, most: number, matches: (update: LiveUpdate) => boolean) => Found;
+  /** Forgets all: from here on it holds what comes after the mark, which is no earlier than anything that was there. */
+  readonly restart: (mark: Mark) => void;
   readonly size: () => { readonly updates: number; readonly bytes: number };
 }
 
@@ -93,6 +95,10 @@ export function openLiveRing(start: Mark, options: RingOptions): LiveRing {
       if (held) grow(entry);
     },
     find,
+    restart: (mark) => {
+      entries.clear();
+      [first, bytes, from] = [next, 0, mark];
+    },
     size: () => ({ updates: next - first, bytes }),
   };
 }
