@@ -27,8 +27,8 @@ function timelineEntries(cursors: Cursors, notificationId: string, event: Record
   });
 }
 
-/** What was said and to what address stays with the request and the delivery; the story tells what happened. */
-const PRIVATE: ReadonlySet<string> = new Set(['content', 'data', 'address', 'inputHash', 'keyHash']);
+/** What was said and to what address stays with the request and the delivery; the story tells what happened. The id stands beside it. */
+const PRIVATE: ReadonlySet<string> = new Set(['deliveryId', 'content', 'data', 'address', 'inputHash', 'keyHash']);
 
 function withoutPrivate(detail: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(detail).filter(([field, value]) => !PRIVATE.has(field) && value !== null));

@@ -6,24 +6,25 @@ export interface Update {
   readonly hasNext: boolean;
   /** Null where it is about the whole notification. */
   readonly deliveryId: string | null;
-  /** What the event says of it. */
+  /** What the event says of it, its id included; never to be changed, for it may be the event's own data. */
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
 /** The updates of an event with this data, in order; always at least one. */
 export function updatesOf(data: unknown): readonly Update[] {
-  const told = partsOf(data as Readonly<Record<string, unknown>>);
-  return told.map(({ deliveryId, ...detail }, index) => ({
-    index,
-    hasNext: index + 1 < told.length,
-    deliveryId: typeof deliveryId === 'string' ? deliveryId : null,
-    detail,
-  }));
+  const said = data as Update['detail'];
+  const all = said['decisions'];
+  if (!Array.isArray(all) || all.length === 0) return [updateOf(said, 0, 1)];
+  const { decisions: _, ...rest } = said;
+  return all.map((decision: Update['detail'], index) => updateOf({ ...rest, ...decision }, index, all.length));
 }
 
-function partsOf(data: Readonly<Record<string, unknown>>): readonly Readonly<Record<string, unknown>>[] {
-  const { decisions, ...rest } = data;
-  return Array.isArray(decisions) && decisions.length > 0
-    ? decisions.map((decision: Readonly<Record<string, unknown>>) => ({ ...rest, ...decision }))
-    : [data];
+function updateOf(detail: Update['detail'], index: number, count: number): Update {
+  const { deliveryId } = detail;
+  return {
+    index,
+    hasNext: index + 1 < count,
+    deliveryId: typeof deliveryId === 'string' ? deliveryId : null,
+    detail,
+  };
 }

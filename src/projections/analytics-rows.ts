@@ -1,5 +1,6 @@
 import { FUNNEL_STAGES, type FunnelStage } from './funnel-input.ts';
-import { decode } from '../events/codec.ts';
+import { decode, type HeliographEvent } from '../events/codec.ts';
+import type { NotificationContext } from '../events/event.ts';
 import { updatesOf, type Update } from '../events/updates.ts';
 import type { Cell } from '../ports/analytics/analytics.ts';
 import type { RecordedEvent } from '../ports/event-log/event-log.ts';
@@ -42,15 +43,18 @@ export type Row = readonly Cell[];
 export const NO_DELIVERY = '00000000-0000-0000-0000-000000000000';
 
 /** Stages that an event of the type proves, apart from those of a routing. */
-const PROVEN: ReadonlyMap<string, readonly FunnelStage[]> = new Map([
-  ['NotificationRequested', ['REQUESTED']],
-  ['DeliverySent', ['SENT']],
-  ['DeliveryDelivered', ['SENT', 'DELIVERED']],
-  ['DeliveryBounced', ['SENT']],
-  ['DeliveryOpened', ['OPENED']],
-  ['DeliveryClicked', ['CLICKED']],
-  ['ConversionRecorded', ['CONVERTED']],
-] satisfies readonly (readonly [string, readonly FunnelStage[]])[]);
+const PROVEN: ReadonlyMap<string, number> = new Map([
+  ['NotificationRequested', bits('REQUESTED')],
+  ['DeliverySent', bits('SENT')],
+  ['DeliveryDelivered', bits('SENT', 'DELIVERED')],
+  ['DeliveryBounced', bits('SENT')],
+  ['DeliveryOpened', bits('OPENED')],
+  ['DeliveryClicked', bits('CLICKED')],
+  ['ConversionRecorded', bits('CONVERTED')],
+]);
+
+const SUPPRESSED = bits('REQUESTED');
+const QUEUED = bits('REQUESTED', 'QUEUED');
 
 /**
  * The rows of one event, one an update, from nothing but the event: the same event gives the same rows for ever. None
@@ -58,61 +62,80 @@ const PROVEN: ReadonlyMap<string, readonly FunnelStage[]> = new Map([
  * @throws RangeError or TypeError when ClickHouse could not hold what the event says.
  */
 export function rowsOf(event: RecordedEvent): readonly Row[] {
-  const { tenant, notification } = event.metadata;
+  const { notification } = event.metadata;
   if (notification === undefined) return [];
-  const { id, userId, requestedAt, campaign, category, template } = notification;
-  const { type, data } = decode(event);
-  const before = [text(tenant), instant(requestedAt), uuid(id)];
-  const [key, templateVersion] = [text(template?.key), uint32(template?.version ?? 0)];
-  return updatesOf(data).map((update) => [
-    ...before,
-    uuid(update.deliveryId ?? NO_DELIVERY),
+  const today = decode(event);
+  return updatesOf(today.data).map((update) => rowOf(event, notification, today, update));
+}
+
+function rowOf(
+  event: RecordedEvent,
+  { id, userId, requestedAt, campaign, category, template }: NotificationContext,
+  { type, data }: HeliographEvent,
+  { index, deliveryId, detail }: Update,
+): Row {
+  const { tenant, occurredAt } = event.metadata;
+  const { channel, platform, provider, steps } = reachedBy(event, detail);
+  const { name, value, currency } = type === 'ConversionRecorded' ? detail : NOT_CONVERTED;
+  return [
+    text(tenant),
+    instant(requestedAt),
+    uuid(id),
+    uuid(deliveryId ?? NO_DELIVERY),
     text(userId),
-    ...reached(event, update),
+    text(channel),
+    text(platform),
+    text(provider),
     text(campaign),
     text(category),
-    key,
-    templateVersion,
+    text(template?.key),
+    uint32(template?.version ?? 0),
     type,
-    text(update.detail['reason']),
-    stepsOf(type, update),
-    instant(type === 'ConversionRecorded' ? data.convertedAt : event.metadata.occurredAt),
-    instant(event.metadata.occurredAt),
-    ...converted(type, update),
+    text(detail['reason']),
+    steps,
+    instant(type === 'ConversionRecorded' ? data.convertedAt : occurredAt),
+    instant(occurredAt),
+    text(name),
+    typeof value === 'number' ? value : null,
+    text(currency),
     event.version,
     event.position,
-    update.index,
-  ]);
+    index,
+  ];
 }
 
-/** Channel, platform and provider. A routing tells them of each delivery, and only it knows the platform. */
-function reached({ type, metadata: { delivery } }: RecordedEvent, { detail }: Update): readonly Cell[] {
-  if (type === 'NotificationRouted') return [text(detail['channel']), text(detail['platform']), ''];
-  return [text(delivery?.channel), '', text(delivery?.provider)];
+interface Conversion {
+  readonly name?: unknown;
+  readonly value?: unknown;
+  readonly currency?: unknown;
 }
 
-/** Conversion, value and currency. */
-function converted(type: string, { detail }: Update): readonly Cell[] {
-  if (type !== 'ConversionRecorded') return ['', null, ''];
-  const value = detail['value'];
-  return [text(detail['name']), typeof value === 'number' ? value : null, text(detail['currency'])];
+const NOT_CONVERTED: Conversion = {};
+
+interface Reached {
+  readonly channel: unknown;
+  readonly platform: unknown;
+  readonly provider: unknown;
+  readonly steps: number;
 }
 
-function stepsOf(type: string, { detail }: Update): number {
-  if (type !== 'NotificationRouted') return bits(PROVEN.get(type) ?? []);
-  return bits(detail['outcome'] === 'QUEUE' ? ['REQUESTED', 'QUEUED'] : ['REQUESTED']);
+/** A routing tells of each delivery how it is reached, and only it knows the platform. */
+function reachedBy({ type, metadata: { delivery } }: RecordedEvent, detail: Update['detail']): Reached {
+  const { channel, platform, outcome } = detail;
+  if (type === 'NotificationRouted') {
+    return { channel, platform, provider: null, steps: outcome === 'QUEUE' ? QUEUED : SUPPRESSED };
+  }
+  return { channel: delivery?.channel, platform: null, provider: delivery?.provider, steps: PROVEN.get(type) ?? 0 };
 }
 
-function bits(stages: readonly FunnelStage[]): number {
+function bits(...stages: readonly FunnelStage[]): number {
   return stages.reduce((all, stage) => all | (1 << FUNNEL_STAGES.indexOf(stage)), 0);
 }
-
-const HALF_CHARACTER = /\p{Surrogate}/u;
 
 /** ClickHouse has no nulls here, and reads no JSON with half a character in it. */
 function text(value: unknown): string {
   if (typeof value !== 'string') return '';
-  return HALF_CHARACTER.test(value) ? Buffer.from(value).toString() : value;
+  return value.isWellFormed() ? value : value.toWellFormed();
 }
 
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
@@ -137,8 +160,17 @@ const MONTH_MS = 31 * 24 * 3_600_000;
  */
 export const END_OF_TIME = 2 ** 32 * 1_000 - 14 * MONTH_MS;
 
+/** What happened at once has one time, and every row of a notification repeats that of the request. */
+const known = new Map<string, string>();
+const MOST_KNOWN = 4_096;
+
 function instant(rfc3339: string): string {
+  const before = known.get(rfc3339);
+  if (before !== undefined) return before;
   const time = Date.parse(rfc3339);
   if (!(time >= 0 && time < END_OF_TIME)) throw new RangeError(`not a time that ClickHouse can hold: ${rfc3339}`);
-  return new Date(time).toISOString().slice(0, -1).replace('T', ' ');
+  const told = new Date(time).toISOString().slice(0, -1).replace('T', ' ');
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(rfc3339, told);
+  return told;
 }

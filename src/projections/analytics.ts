@@ -76,7 +76,7 @@ export interface IngestLimits {
 
 const LIMITS: IngestLimits = {
   rows: 20_000,
-  flushMs: 500,
+  flushMs: 1_000,
   pauseMs: [100, 5_000],
   longPauseMs: 10_000,
   reportMs: 60_000,

@@ -24,6 +24,8 @@ export interface LiveLimits {
   readonly queryMs: number;
   /** Those who read too slowly are looked for at most so often; milliseconds. */
   readonly sweepMs: number;
+  /** The log's end is followed for so long after the last subscriber left, who may come back at once; milliseconds. */
+  readonly lingerMs: number;
   readonly stallMs: number;
   readonly pauseMs: number;
 }
@@ -42,6 +44,7 @@ export const LIVE_LIMITS: LiveLimits = {
   readMs: 30_000,
   queryMs: 5_000,
   sweepMs: 1_000,
+  lingerMs: 10_000,
   stallMs: 30_000,
   pauseMs: 1_000,
 };

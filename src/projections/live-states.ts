@@ -8,10 +8,12 @@ import { limited } from './turns.ts';
 
 /** How the deliveries of the notifications stand that something happened to lately. */
 export interface LiveStates {
-  /** The deliveries as of this event; null when its past is not known here. To be told every event, in log order. */
+  /** The deliveries as of this event; null when its past is not known here. To be told the events in log order. */
   readonly fold: (event: RecordedEvent) => Deliveries | null;
   /** A stream that had to be read: what follows is known again. */
   readonly learn: (notificationId: string, story: Story) => void;
+  /** All of it; events are left out after that. */
+  readonly forget: () => void;
   /** Deliveries and notifications kept. */
   readonly size: () => number;
 }
@@ -26,19 +28,19 @@ export function openLiveStates(most: number): LiveStates {
   const known = new Map<string, Known>();
   let size = 0;
 
-  const forget = (notificationId: string): void => {
+  const drop = (notificationId: string): void => {
     const old = known.get(notificationId);
     if (!old) return;
     known.delete(notificationId);
     size -= 1 + old.deliveries.size;
   };
   const keep = (notificationId: string, entry: Known): void => {
-    forget(notificationId);
+    drop(notificationId);
     known.set(notificationId, entry);
     size += 1 + entry.deliveries.size;
     for (const oldest of known.keys()) {
       if (size <= most) return;
-      forget(oldest);
+      drop(oldest);
     }
   };
 
@@ -56,6 +58,10 @@ export function openLiveStates(most: number): LiveStates {
     learn: (notificationId, { version, deliveries }) => {
       if (deliveries && (known.get(notificationId)?.version ?? 0) < version)
         keep(notificationId, { version, deliveries });
+    },
+    forget: () => {
+      known.clear();
+      size = 0;
     },
     size: () => size,
   };

@@ -2,7 +2,7 @@ import { decode } from '../events/codec.ts';
 import { decidedDelivery, evolveDelivery, type DeliveryState } from '../events/delivery.ts';
 import { CHANNELS, type Channel } from '../events/event.ts';
 import type { NotificationEvent } from '../events/notifications.ts';
-import { updatesOf } from '../events/updates.ts';
+import { updatesOf, type Update } from '../events/updates.ts';
 import { NOTIFICATION_PREFIX, type Cursors, type Place } from '../ids.ts';
 import type { EventFilter, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
 import type { DeliveryFilter, DeliveryUpdate } from './live-updates.ts';
@@ -73,16 +73,33 @@ export function concerns({ tenant, filter }: Interest, update: LiveUpdate): bool
 }
 
 /** What an event of a notification's stream tells of deliveries; not what it tells of the notification as a whole. */
-export function liveUpdatesOf({ stream, position, type, data, metadata }: RecordedEvent): readonly LiveUpdate[] {
+export function liveUpdatesOf(event: RecordedEvent): readonly LiveUpdate[] {
+  const told: LiveUpdate[] = [];
+  for (const update of updatesOf(event.data)) {
+    if (update.deliveryId !== null) told.push(liveUpdateOf(event, update.deliveryId, update));
+  }
+  return told;
+}
+
+function liveUpdateOf(
+  { stream, position, type, metadata }: RecordedEvent,
+  deliveryId: string,
+  { index, hasNext, detail }: Update,
+): LiveUpdate {
   const { tenant, occurredAt, notification, delivery } = metadata;
-  const notificationId = stream.slice(NOTIFICATION_PREFIX.length);
-  const { userId = null, campaign = null } = notification ?? {};
-  const shared = { position, type, tenant, occurredAt, notificationId, userId, campaign };
-  return updatesOf(data).flatMap(({ index, hasNext, deliveryId, detail }) =>
-    deliveryId === null
-      ? []
-      : [{ ...shared, index, hasNext, deliveryId, channel: delivery?.channel ?? channelIn(detail) }],
-  );
+  return {
+    position,
+    index,
+    hasNext,
+    tenant,
+    notificationId: stream.slice(NOTIFICATION_PREFIX.length),
+    userId: notification?.userId ?? null,
+    campaign: notification?.campaign ?? null,
+    deliveryId,
+    channel: delivery?.channel ?? channelIn(detail),
+    type,
+    occurredAt,
+  };
 }
 
 function channelIn(detail: Readonly<Record<string, unknown>>): Channel | null {

@@ -3,7 +3,7 @@ import type { Cursors, Place } from '../ids.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { Analytics } from '../ports/analytics/analytics.ts';
-import type { EventLog, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
+import { START, type EventLog, type Position, type RecordedEvent } from '../ports/event-log/event-log.ts';
 import type { Ingest } from './analytics.ts';
 import { openFollower, type Beginning, type Follower, type Shared } from './live-follower.ts';
 import { openLiveHistory } from './live-history.ts';
@@ -13,7 +13,7 @@ import { checkRequest, invalidCursor, tooOld, unavailable } from './live-refusal
 import { openLiveRing, openWaiting } from './live-ring.ts';
 import { openLiveStates, openTold, type LiveStates, type ToldOptions } from './live-states.ts';
 import { eventOver, liveUpdatesOf, type Mark } from './live-story.ts';
-import { startTail } from './live-tail.ts';
+import { openTail, type Tail } from './live-tail.ts';
 import type { DeliveryRequest, DeliveryUpdate, DeliveryUpdates } from './live-updates.ts';
 import { limited, openGate, openPace, openQuota, type Quota } from './turns.ts';
 import { wakeAt, type Wake } from './wake.ts';
@@ -44,8 +44,8 @@ export interface LiveStatus {
   readonly held: number;
   /** Streams that had to be read for an update in memory, since the start. */
   readonly lookups: number;
-  /** Everything up to here is in memory or has gone through it. */
-  readonly position: Position;
+  /** Everything up to here is in memory or has gone through it; null while the log is not followed. */
+  readonly position: Position | null;
 }
 
 export interface Live extends DeliveryUpdates {
@@ -61,6 +61,7 @@ interface Service {
   /** Includes those who are being let in. */
   readonly places: Quota;
   readonly sweep: Wake;
+  readonly tail: Tail;
   /** Where memory began when the slow ones were last looked for, and when that was; milliseconds, monotonic. */
   swept: { readonly start: Mark; readonly at: number };
   lookups: number;
@@ -69,40 +70,46 @@ interface Service {
 
 /**
  * One reader of the log's end for all subscribers of this process; what comes is kept in memory for a while, and what is
- * older is read on demand. Nothing is read for nobody.
+ * older is read on demand. Nothing is read for nobody: the log is followed while somebody is there, and a little longer; at
+ * first as if somebody had just left, since those whom a restart has cut off come back.
  * @throws whatever the log throws when it does not say where it ends.
  */
 export async function startLive(options: LiveOptions): Promise<Started<Live>> {
+  const limits = { ...LIVE_LIMITS, ...options.limits };
   const { log, logger } = options;
-  const from = await log.head();
-  const service = openService(options, from);
-  const tail = startTail({
+  const { value: tail, stop } = openTail({
     log,
     logger,
-    from,
-    ...service.limits,
+    ...limits,
+    head: () => endOfLog(options, limits),
+    forget: (from) => {
+      service.shared.ring.restart(eventOver(from));
+      service.states.forget();
+    },
     event: (event) => {
       push(service, event);
     },
   });
+  const service = openService(options, limits, tail);
+  await tail.attend();
+  tail.idle();
   return {
-    value: { follow: (request) => follow(service, request), status: () => statusOf(service, tail.value()) },
+    value: { follow: (request) => follow(service, request), status: () => statusOf(service) },
     stop: async () => {
       service.stopped = true;
       service.sweep.stop();
       for (const follower of service.followers) follower.end();
-      await tail.stop();
+      await stop();
     },
   };
 }
 
-function openService(options: LiveOptions, from: Position): Service {
+function openService(options: LiveOptions, limits: LiveLimits, tail: Tail): Service {
   const { log, analytics, ingest, logger } = options;
-  const limits = { ...LIVE_LIMITS, ...options.limits };
   const onEvict = (): void => {
     sweepSoon(service);
   };
-  const ring = openLiveRing(eventOver(from), { updates: limits.ringUpdates, bytes: limits.ringBytes, onEvict });
+  const ring = openLiveRing(eventOver(START), { updates: limits.ringUpdates, bytes: limits.ringBytes, onEvict });
   const states = openLiveStates(limits.states);
   const history = openLiveHistory({ log, analytics, ingest, logger, limits });
   const reading = (): void => void (service.lookups += 1);
@@ -119,6 +126,7 @@ function openService(options: LiveOptions, from: Position): Service {
       },
       () => performance.now(),
     ),
+    tail,
     swept: { start: ring.start(), at: -Infinity },
     lookups: 0,
     stopped: false,
@@ -166,11 +174,8 @@ function dropSlow(service: Service): void {
 }
 
 async function follow(service: Service, request: DeliveryRequest): Promise<AsyncIterableIterator<DeliveryUpdate>> {
-  const { followers, places, shared } = service;
-  const leave = places.take(request.tenant);
-  if (!leave) {
-    throw new DomainError('TOO_MANY_SUBSCRIPTIONS', 'this process serves as many subscriptions as it can for a tenant');
-  }
+  const { followers, shared } = service;
+  const leave = enter(service, request.tenant);
   try {
     const beginning = await begin(service, request);
     if (service.stopped) throw new DomainError('SHUTTING_DOWN', 'this process is stopping');
@@ -187,15 +192,24 @@ async function follow(service: Service, request: DeliveryRequest): Promise<Async
   }
 }
 
-async function begin(
-  { options, limits, shared }: Service,
-  request: DeliveryRequest,
-): Promise<Omit<Beginning, 'ended'>> {
+/** Answers how to leave. */
+function enter({ places, tail }: Service, tenant: string): () => void {
+  const giveBack = places.take(tenant);
+  if (!giveBack) {
+    throw new DomainError('TOO_MANY_SUBSCRIPTIONS', 'this process serves as many subscriptions as it can for a tenant');
+  }
+  return () => {
+    giveBack();
+    if (places.size() === 0) tail.idle();
+  };
+}
+
+async function begin({ options, shared, tail }: Service, request: DeliveryRequest): Promise<Omit<Beginning, 'ended'>> {
   checkRequest(request);
   const { cursors, now, logger, resumeWindowMs } = options;
   const given = request.after === null ? null : cursors.read(request.tenant, request.after);
   if (request.after !== null && given === null) throw invalidCursor('not a cursor of this service');
-  const head = await endOfLog(options, limits).catch((error: unknown) => {
+  const head = await tail.attend().catch((error: unknown) => {
     throw unavailable(logger, error);
   });
   const place = given ?? { position: head, index: 0, at: now(), notificationId: null };
@@ -220,7 +234,7 @@ function markAtPlace({ position, index, notificationId }: Place): Mark {
     : { position: position as Position, index, notificationId };
 }
 
-function statusOf({ followers, shared, states, lookups }: Service, position: Position): LiveStatus {
+function statusOf({ followers, shared, states, lookups, tail }: Service): LiveStatus {
   const { updates, bytes } = shared.ring.size();
   return {
     subscribers: followers.size,
@@ -230,6 +244,6 @@ function statusOf({ followers, shared, states, lookups }: Service, position: Pos
     states: states.size(),
     held: shared.pages.size(),
     lookups,
-    position,
+    position: tail.position(),
   };
 }

@@ -125,6 +125,9 @@ describe('a conversion', () => {
       const view = await world.queries.notification('default', NOTIFICATION);
       expect(view?.timeline().at(-1)).toMatchObject({ cursor: told.cursor, deliveryId: A });
       expect(JSON.stringify(view?.timeline())).not.toMatch(/Hash/);
+      expect(view?.timeline().map(({ detail }) => detail)).not.toContainEqual(
+        expect.objectContaining({ deliveryId: A }),
+      );
       const state = view?.state.deliveries[0];
       expect(told).toEqual({
         delivery: { notificationId: NOTIFICATION, state },

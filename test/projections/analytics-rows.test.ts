@@ -121,6 +121,19 @@ describe('the rows of an event', () => {
     ]);
   });
 
+  it('have the time of the event, however many others came before it', () => {
+    const times = Array.from({ length: 5_000 }, (_, n) => new Date(given.T0 + 977 * n));
+    for (const time of [...times, ...times.toReversed()]) {
+      const [row] = named(recorded(given.cancelled, { occurredAt: time.toISOString() }));
+      expect(row?.['recorded_at']).toBe(time.toISOString().slice(0, -1).replace('T', ' '));
+    }
+  });
+
+  it('have no half characters', () => {
+    const [row] = named(ofDelivery('DeliveryRejected', { reason: 'a\uD83D\uD83D\uDE00b\uDE00' }));
+    expect(row?.['reason']).toBe('a\uFFFD\u{1F600}b\uFFFD');
+  });
+
   it('are none where it is not about a notification', () => {
     const { notification: _, ...metadata } = recorded(given.cancelled).metadata;
     expect(rowsOf({ ...recorded({ type: 'UserRegistered', data: { userId: 'ada' } }), metadata })).toEqual([]);

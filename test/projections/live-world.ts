@@ -338,12 +338,13 @@ export const tight: fc.Arbitrary<Partial<LiveLimits>> = fc.record({
   scan: fc.integer({ min: 1, max: 4 }),
   held: fc.integer({ min: 1, max: 8 }),
   states: fc.integer({ min: 1, max: 12 }),
+  lingerMs: fc.constantFrom(0, HOUR_MS),
 });
 
-/** Until the service has seen the whole log. */
+/** Until the service has seen the whole log, or while it looks at nothing. */
 export async function seen(service: Live, { log }: Pick<World, 'log'>): Promise<void> {
   const head = await log.head();
   await eventually(() => {
-    expect(service.status().position >= head).toBe(true);
+    expect((service.status().position ?? head) >= head).toBe(true);
   });
 }

@@ -394,6 +394,25 @@ describe('return()', () => {
   });
 });
 
+/** A log that counts the subscriptions to it. */
+function countedSubscriptions(log: EventLog): {
+  readonly log: EventLog;
+  readonly opened: () => number;
+  readonly open: () => number;
+} {
+  let [opened, open] = [0, 0];
+  const subscribe: EventLog['subscribe'] = async function* (...args) {
+    opened += 1;
+    open += 1;
+    try {
+      yield* log.subscribe(...args);
+    } finally {
+      open -= 1;
+    }
+  };
+  return { log: { ...log, subscribe }, opened: () => opened, open: () => open };
+}
+
 /** The tail is served as ever; whoever reads the past gets no answer. */
 function firstOnly(log: EventLog): EventLog['subscribe'] {
   let first = true;
@@ -462,6 +481,74 @@ describe('the service', () => {
       expect(updates).toBeGreaterThan(5);
       expect(bytes).toBeLessThanOrEqual(20_000);
       expect(states).toBeLessThanOrEqual(30);
+    });
+  });
+
+  it('reads and keeps nothing while nobody is there, and misses nothing by it', async () => {
+    await withWorld(async (world) => {
+      const writer = author(world);
+      const subscriptions = countedSubscriptions(world.log);
+      const { log } = subscriptions;
+      const service = await live(world, { log, limits: { lingerMs: 1 } });
+      const idle = (): Promise<void> =>
+        eventually(() => {
+          expect(service.status()).toMatchObject({ position: null, updates: 0, bytes: 0, states: 0 });
+          expect(subscriptions.open()).toBe(0);
+        });
+      await idle();
+      const [first, second] = await Promise.all([1, 2].map(() => service.follow({ ...EVERYTHING, after: null })));
+      if (!first || !second) throw new Error('there are two');
+      await writer.write(...story(4));
+      const told = await take(first, 3);
+      await first.return?.();
+      expect(await take(second, 3)).toEqual(told);
+      expect(service.status()).toMatchObject({ subscribers: 1, updates: 4 });
+      await second.return?.();
+      await idle();
+
+      await writer.write(...story(6, 2));
+      await idle();
+      const fromNow = await service.follow({ ...EVERYTHING, after: null });
+      const resumed = await service.follow({ ...EVERYTHING, after: told.at(-1)?.cursor ?? '' });
+      await writer.write(...story(2, 4), ...story(1));
+      const all = await expected(world, EVERYTHING);
+      expect(await take(resumed, all.length - 3)).toEqual(all.slice(3));
+      expect(await take(fromNow, 3)).toEqual(all.slice(-3));
+    });
+  });
+
+  it('goes on for those who come back soon', async () => {
+    await withWorld(async (world) => {
+      const { log, opened } = countedSubscriptions(world.log);
+      const service = await live(world, { log });
+      for (let times = 0; times < 3; times += 1) {
+        const updates = await service.follow({ ...EVERYTHING, after: null });
+        await updates.return?.();
+        await expect(service.follow({ ...EVERYTHING, after: 'nonsense' })).rejects.toMatchObject(
+          refusal('INVALID_CURSOR'),
+        );
+      }
+      await author(world).write(...story(4));
+      await seen(service, world);
+      expect(service.status().updates).toBe((await expected(world, EVERYTHING)).length);
+      expect(opened()).toBe(1);
+    });
+  });
+
+  it('that cannot ask where the log ends tells the first who comes so, and serves the next', async () => {
+    await withWorld(async (world) => {
+      let isAway = false;
+      const head: EventLog['head'] = () => (isAway ? Promise.reject(new Error('away')) : world.log.head());
+      const service = await live(world, { log: { ...world.log, head }, limits: { lingerMs: 0 } });
+      await eventually(() => {
+        expect(service.status().position).toBeNull();
+      });
+      isAway = true;
+      await expect(service.follow({ ...EVERYTHING, after: null })).rejects.toMatchObject(refusal('UNAVAILABLE'));
+      isAway = false;
+      const updates = await service.follow({ ...EVERYTHING, after: null });
+      await author(world).write(...story(3));
+      expect(await take(updates, 3)).toEqual(await expected(world, EVERYTHING));
     });
   });
 
