@@ -10,18 +10,29 @@ export interface Origin {
   readonly traceparent?: string | undefined;
 }
 
-export function metadata(origin: Origin, now: number): Metadata {
-  const { tenant, correlationId, causationId, traceparent } = origin;
+/** `notification` and `delivery`: what the event is about. */
+export function metadata(
+  { tenant, correlationId, causationId, traceparent }: Origin,
+  now: number,
+  notification?: NotificationContext,
+  delivery?: DeliveryContext,
+): Metadata {
   const occurredAt = new Date(now).toISOString();
-  const traced = traceparent === undefined ? {} : { traceparent };
-  return { schemaVersion: SCHEMA_VERSION, tenant, occurredAt, correlationId, causationId, ...traced };
+  // Each field by itself, as every event has this: a copy with one field more takes ten times as long.
+  const made: Writable<Metadata> = { schemaVersion: SCHEMA_VERSION, tenant, occurredAt, correlationId, causationId };
+  if (traceparent !== undefined) made.traceparent = traceparent;
+  if (notification !== undefined) made.notification = notification;
+  if (delivery !== undefined) made.delivery = delivery;
+  return made;
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** For an event that follows from what is already in the notification's stream. */
-export function notificationMetadata(state: NotificationState, now: number): Metadata {
+export function notificationMetadata(state: NotificationState, now: number, delivery?: DeliveryContext): Metadata {
   const { tenant, correlationId, lastEventId, traceparent } = state;
   const origin = { tenant, correlationId, causationId: lastEventId, traceparent };
-  return { ...metadata(origin, now), notification: contextOf(state) };
+  return metadata(origin, now, contextOf(state), delivery);
 }
 
 export function deliveryMetadata(
@@ -30,8 +41,7 @@ export function deliveryMetadata(
   provider: string | null,
   now: number,
 ): Metadata {
-  const context: DeliveryContext = { id: delivery.id, channel: delivery.channel, provider };
-  return { ...notificationMetadata(state, now), delivery: context };
+  return notificationMetadata(state, now, { id: delivery.id, channel: delivery.channel, provider });
 }
 
 function contextOf({ id, request, requestedAt }: NotificationState): NotificationContext {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { toTexts } from '../../src/ports/event-log/append-checks.ts';
-import { encodeEvent } from '../../src/ports/event-log/lmdb-codec.ts';
+import { encodeEvent, toPosition } from '../../src/ports/event-log/lmdb-codec.ts';
 import { rememberRecent } from '../../src/ports/event-log/lmdb-recent.ts';
 import { openTables, type Entry, type LogTables, type Row } from '../../src/ports/event-log/lmdb-tables.ts';
 import { withTempDir } from '../support/temp-dir.ts';
@@ -13,7 +13,7 @@ function rowOf(sequence: number, stream: string, version: number, bytes = 10): R
   const event = { id: `id-${String(sequence)}`, type: 'Notée', data, metadata: METADATA };
   const [encoded] = toTexts([event]).map((texts) => encodeEvent(stream, texts));
   if (encoded === undefined) throw new Error('nothing was encoded');
-  return { sequence, stream, version, ...encoded };
+  return { sequence, position: toPosition(sequence), stream, version, ...encoded };
 }
 
 async function withTables(work: (real: LogTables) => Promise<void>): Promise<void> {

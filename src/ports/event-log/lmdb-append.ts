@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import { WrongExpectedVersion, type Appended } from './event-log.ts';
+import { WrongExpectedVersion, type Appended, type RecordedEvent } from './event-log.ts';
 import { toPosition, type Encoded } from './lmdb-codec.ts';
 import type { LogTables, Row } from './lmdb-tables.ts';
 
@@ -130,7 +130,7 @@ function decide(stage: Stage, append: Append): Decided['answer'] {
   if (actual === expectedVersion) for (const event of events) add(stage, stream, event);
   else if (!isRetry(stage, stream, append)) return new WrongExpectedVersion(stream.name, expectedVersion, actual);
   const version = expectedVersion + events.length;
-  return { version, position: toPosition(find(stage, stream, version).sequence) };
+  return { version, position: find(stage, stream, version).position };
 }
 
 function stagedStream({ tables, streams }: Stage, { stream: name, expectedVersion }: Append): StagedStream {
@@ -151,8 +151,9 @@ function isRetry(stage: Stage, stream: StagedStream, { events, expectedVersion }
 }
 
 function add({ head, rows }: Stage, stream: StagedStream, { texts, record }: Encoded): void {
+  const sequence = head + rows.length + 1;
   const version = stream.base + stream.rows.length + 1;
-  const row = { sequence: head + rows.length + 1, stream: stream.name, version, texts, record };
+  const row = { sequence, position: toPosition(sequence), stream: stream.name, version, texts, record };
   stream.rows.push(row);
   rows.push(row);
 }
@@ -161,10 +162,10 @@ function find(
   { tables }: Stage,
   { name, base, rows }: StagedStream,
   version: number,
-): { readonly sequence: number; readonly id: string } {
+): Pick<RecordedEvent, 'id' | 'position'> {
   const row = rows[version - base - 1];
-  if (row) return { sequence: row.sequence, id: row.texts.event.id };
+  if (row) return { id: row.texts.event.id, position: row.position };
   const entry = tables.entryAt(name, version);
   if (!entry) throw new Error(`stream ${name} lacks its version ${String(version)}`);
-  return { sequence: entry.sequence, id: entry.event().id };
+  return entry.event();
 }

@@ -69,17 +69,9 @@ export function decodeEvent(record: Buffer, sequence: number): RecordedEvent {
 /** As `decodeEvent` has it, from the texts that it was made of. */
 export function decodeTexts(
   { event: { id, type }, data, metadata }: Texts,
-  { stream, version, sequence }: { readonly stream: string; readonly version: number; readonly sequence: number },
+  { stream, version, position }: Pick<RecordedEvent, 'stream' | 'version' | 'position'>,
 ): RecordedEvent {
-  return {
-    id,
-    type,
-    data: fromJson(data),
-    metadata: fromJson(metadata) as Metadata,
-    stream,
-    version,
-    position: toPosition(sequence),
-  };
+  return { id, type, data: fromJson(data), metadata: fromJson(metadata) as Metadata, stream, version, position };
 }
 
 export function compileFilter({

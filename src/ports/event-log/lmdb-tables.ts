@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 
 import { MAX_VERSION } from './append-checks.ts';
-import type { RecordedEvent } from './event-log.ts';
+import type { Position, RecordedEvent } from './event-log.ts';
 import { decodeEvent, namesIn, stampVersion, streamKey, versionOf, type Encoded } from './lmdb-codec.ts';
 import { commitError } from '../../lmdb.ts';
 
@@ -19,6 +19,7 @@ declare module 'lmdb' {
 /** One event on its way into the tables; `sequence` counts all events of the log from 1. */
 export interface Row extends Encoded {
   readonly sequence: number;
+  readonly position: Position;
   readonly stream: string;
   readonly version: number;
 }
