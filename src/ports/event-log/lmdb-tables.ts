@@ -166,6 +166,8 @@ function readStream(
   stream: string,
   after: number,
 ): readonly Entry[] {
+  // What is asked for most is a stream that is about to begin: one look-up takes a third of the time of an empty range.
+  if (after === 0 && isNew(streams, stream)) return [];
   const range = { start: streamKey(stream, after + 1), end: streamKey(stream, MAX_VERSION), inclusiveEnd: true };
   const sequences = [...streams.getRange(range)].map(({ value }) => value);
   return sequences.map((sequence) => readEntry(events, stream, sequence));
