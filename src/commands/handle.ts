@@ -52,10 +52,11 @@ export async function handle<S>(
 ): Promise<Handled<S>> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const at = attempt === 1 && believed ? { ...believed, position: null } : await look(log, { stream, fold });
-    const appended = (await decide(at.state)).map(({ event, metadata }) => ({ id: newId(), ...event, metadata }));
+    const drafts = await decide(at.state);
+    const appended = drafts.map(({ event: { type, data }, metadata }) => ({ id: newId(), type, data, metadata }));
     if (appended.length === 0) return { ...at, appended };
     const answer = await appendUnlessConflict(log, stream, appended, at.version);
-    if (answer !== null) return { state: at.state, ...answer, appended };
+    if (answer !== null) return { state: at.state, version: answer.version, position: answer.position, appended };
   }
   throw new DomainError('CONFLICT', 'somebody else kept changing the same thing; try again');
 }

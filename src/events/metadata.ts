@@ -13,16 +13,18 @@ export interface Origin {
 /** What an event is about. */
 export type About = Pick<Metadata, 'notification' | 'delivery'>;
 
-/**
- * Made whole at once: to spread an object and then to add fields to the copy takes half a microsecond a field, and every event
- * of a notification has some.
- */
-export function metadata(origin: Origin, now: number, about: About = {}): Metadata {
+export function metadata(origin: Origin, now: number, { notification, delivery }: About = {}): Metadata {
   const { tenant, correlationId, causationId, traceparent } = origin;
   const occurredAt = new Date(now).toISOString();
-  const rest = traceparent === undefined ? about : { traceparent, ...about };
-  return { schemaVersion: SCHEMA_VERSION, tenant, occurredAt, correlationId, causationId, ...rest };
+  // Each field by itself, as every event has this: a copy with one field more takes ten times as long.
+  const made: Writable<Metadata> = { schemaVersion: SCHEMA_VERSION, tenant, occurredAt, correlationId, causationId };
+  if (traceparent !== undefined) made.traceparent = traceparent;
+  if (notification !== undefined) made.notification = notification;
+  if (delivery !== undefined) made.delivery = delivery;
+  return made;
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** For an event that follows from what is already in the notification's stream. */
 export function notificationMetadata(state: NotificationState, now: number): Metadata {

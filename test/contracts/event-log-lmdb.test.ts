@@ -48,9 +48,14 @@ describe('the embedded event log', () => {
   });
 
   it('reads no more for the newest event of a long stream than for that of a short one', async () => {
-    await withLog(async (log) => {
-      await log.append('order-1', newEvents(1), 0);
-      for (let version = 0; version < 3_000; version += 1_000) await log.append('order-2', newEvents(1_000), version);
+    await withTempDir(async (directory) => {
+      const written = await openLmdbEventLog(directory);
+      await written.value.append('order-1', newEvents(1), 0);
+      for (let version = 0; version < 3_000; version += 1_000) {
+        await written.value.append('order-2', newEvents(1_000), version);
+      }
+      await written.stop();
+      const { value: log, stop } = await openLmdbEventLog(directory);
       const decoded = vi.spyOn(JSON, 'parse');
       try {
         const readsFor = async (stream: string): Promise<number> => {
@@ -64,6 +69,7 @@ describe('the embedded event log', () => {
         expect(await readsFor('order-3')).toBe(0);
       } finally {
         decoded.mockRestore();
+        await stop();
       }
     });
   });

@@ -38,6 +38,45 @@ export function checkKeep(stream: string, count: number): void {
 }
 
 /** An event, and what it says as JSON. */
+export interface Texts {
+  readonly event: NewEvent;
+  readonly data: string;
+  readonly metadata: string;
+  /** Of data and metadata, in UTF-8. */
+  readonly dataBytes: number;
+  readonly metadataBytes: number;
+}
+
+/** Throws RangeError or EventTooLarge. */
+export function toTexts(events: readonly NewEvent[]): readonly Texts[] {
+  const texts = events.map(textsOf);
+  const size = texts.reduce(
+    (sum, { event, dataBytes, metadataBytes }) => sum + dataBytes + metadataBytes + 2 * event.type.length,
+    0,
+  );
+  if (size > MAX_APPEND_BYTES) {
+    throw new RangeError(`an append of ${String(size)} bytes is over the limit of ${String(MAX_APPEND_BYTES)}`);
+  }
+  return texts;
+}
+
+function textsOf(event: NewEvent): Texts {
+  checkName('type', event.type);
+  checkName('id', event.id);
+  const data = toJson(event.data);
+  const metadata = toJson(event.metadata);
+  const dataBytes = Buffer.byteLength(data);
+  const metadataBytes = Buffer.byteLength(metadata);
+  const size = dataBytes + metadataBytes;
+  if (size > MAX_EVENT_BYTES) throw new EventTooLarge(event.type, size);
+  return { event, data, metadata, dataBytes, metadataBytes };
+}
+
+function toJson(value: unknown): string {
+  return JSON.stringify(value ?? null);
+}
+
+/** An event, and the bytes of what it says as JSON. */
 export interface Encoded {
   readonly event: NewEvent;
   readonly data: Buffer;
@@ -46,26 +85,9 @@ export interface Encoded {
 
 /** Throws RangeError or EventTooLarge. */
 export function encodeBodies(events: readonly NewEvent[]): readonly Encoded[] {
-  const bodies = events.map(encodeBody);
-  const size = bodies.reduce(
-    (sum, { event, data, metadata }) => sum + data.length + metadata.length + 2 * event.type.length,
-    0,
-  );
-  if (size > MAX_APPEND_BYTES) {
-    throw new RangeError(`an append of ${String(size)} bytes is over the limit of ${String(MAX_APPEND_BYTES)}`);
-  }
-  return bodies;
-}
-
-function encodeBody(event: NewEvent): Encoded {
-  checkName('type', event.type);
-  checkName('id', event.id);
-  const [data, metadata] = [toJson(event.data), toJson(event.metadata)];
-  const size = data.length + metadata.length;
-  if (size > MAX_EVENT_BYTES) throw new EventTooLarge(event.type, size);
-  return { event, data, metadata };
-}
-
-function toJson(value: unknown): Buffer {
-  return Buffer.from(JSON.stringify(value ?? null));
+  return toTexts(events).map(({ event, data, metadata }) => ({
+    event,
+    data: Buffer.from(data),
+    metadata: Buffer.from(metadata),
+  }));
 }

@@ -1,23 +1,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import { WrongExpectedVersion, type Appended } from './event-log.ts';
-import { idOf, stampVersion, toPosition } from './lmdb-codec.ts';
+import { WrongExpectedVersion, type Appended, type RecordedEvent } from './event-log.ts';
+import { toPosition, type Encoded } from './lmdb-codec.ts';
 import type { LogTables, Row } from './lmdb-tables.ts';
 
-/** One call of `append`, encoded and checked. */
+/** One call of `append`, encoded and checked, and how it is answered. */
 export interface Append {
   readonly stream: string;
-  readonly records: readonly Buffer[];
+  readonly events: readonly Encoded[];
   readonly expectedVersion: number;
-}
-
-interface Waiting extends Append {
   readonly resolve: (answer: Appended) => void;
   readonly reject: (error: unknown) => void;
 }
 
 export interface Appender {
-  readonly append: (append: Append) => Promise<Appended>;
+  readonly append: (append: Append) => void;
   /** Sequence of the last durable event. */
   readonly head: () => number;
   /** Resolves when nothing is under way. */
@@ -33,17 +30,17 @@ const MAX_COMMIT_EVENTS = 2_000;
  * answered, not even a conflict, before the commit it was decided in is durable, for until then nothing of it is true.
  */
 export function openAppender(tables: LogTables, onCommit: () => void): Appender {
-  const queue: Waiting[] = [];
+  const queue: Append[] = [];
   let head = tables.head();
   let running: Promise<void> | undefined;
 
   const commitNext = async (): Promise<void> => {
     const group = takeGroup(queue);
     try {
-      const plan = decideAll(tables, head, group);
-      if (plan.rows.length > 0) await tables.commit(head, plan.rows);
-      head += plan.rows.length;
-      for (const answer of plan.answers) answer();
+      const { rows, decided } = decideAll(tables, head, group);
+      if (rows.length > 0) await tables.commit(head, rows);
+      head += rows.length;
+      decided.forEach(answerTo);
     } catch (error) {
       head = rereadHead(tables, head);
       for (const { reject } of group) reject(error);
@@ -60,11 +57,10 @@ export function openAppender(tables: LogTables, onCommit: () => void): Appender 
   };
 
   return {
-    append: (append) =>
-      new Promise((resolve, reject) => {
-        queue.push({ ...append, resolve, reject });
-        running ??= run();
-      }),
+    append: (append) => {
+      queue.push(append);
+      running ??= run();
+    },
     head: () => head,
     idle: async () => running,
   };
@@ -79,99 +75,97 @@ function rereadHead(tables: LogTables, head: number): number {
   }
 }
 
-function takeGroup(queue: Waiting[]): readonly Waiting[] {
+function takeGroup(queue: Append[]): readonly Append[] {
   let bytes = 0;
-  let events = 0;
-  const end = queue.findIndex(({ records }, index) => {
-    bytes += records.reduce((sum, record) => sum + record.length, 0);
-    events += records.length;
-    return index > 0 && (bytes > MAX_COMMIT_BYTES || events > MAX_COMMIT_EVENTS);
+  let count = 0;
+  const end = queue.findIndex(({ events }, index) => {
+    for (const { record } of events) bytes += record.length;
+    count += events.length;
+    return index > 0 && (bytes > MAX_COMMIT_BYTES || count > MAX_COMMIT_EVENTS);
   });
   return queue.splice(0, end === -1 ? queue.length : end);
 }
 
-interface Plan {
-  readonly rows: readonly Row[];
-  readonly answers: readonly (() => void)[];
+interface Decided {
+  readonly append: Append;
+  readonly answer: Appended | WrongExpectedVersion;
 }
 
 /** Decides each append against the tables and what those before it in the group will have written. */
-function decideAll(tables: LogTables, head: number, group: readonly Waiting[]): Plan {
-  const staged = openStage(tables, head);
-  const answers = group.map((append) => {
-    const answer = decide(staged, append);
-    return () => {
-      if (answer instanceof WrongExpectedVersion) append.reject(answer);
-      else append.resolve(answer);
-    };
-  });
-  return { rows: staged.rows, answers };
+function decideAll(
+  tables: LogTables,
+  head: number,
+  group: readonly Append[],
+): { readonly rows: readonly Row[]; readonly decided: readonly Decided[] } {
+  const stage: Stage = { tables, head, rows: [], streams: new Map() };
+  const decided = group.map((append) => ({ append, answer: decide(stage, append) }));
+  return { rows: stage.rows, decided };
 }
 
-function decide(stage: Stage, append: Append): Appended | WrongExpectedVersion {
-  const { stream, records, expectedVersion } = append;
-  const actual = stage.version(stream);
-  const version = expectedVersion + records.length;
-  if (actual === expectedVersion) for (const record of records) stage.add(stream, record);
-  else if (!isRetry(stage, append, actual)) return new WrongExpectedVersion(stream, expectedVersion, actual);
-  return { version, position: toPosition(stage.sequenceOf(stream, version)) };
-}
-
-/** The stream holds these very events at these very versions. */
-function isRetry(stage: Stage, { stream, records, expectedVersion }: Append, actual: number): boolean {
-  if (expectedVersion + records.length > actual) return false;
-  return records.every((record, index) => stage.idAt(stream, expectedVersion + 1 + index) === idOf(record));
-}
-
-interface Stage {
-  readonly rows: readonly Row[];
-  readonly version: (stream: string) => number;
-  readonly sequenceOf: (stream: string, version: number) => number;
-  readonly idAt: (stream: string, version: number) => string;
-  readonly add: (stream: string, record: Buffer) => void;
+function answerTo({ append, answer }: Decided): void {
+  if (answer instanceof WrongExpectedVersion) append.reject(answer);
+  else append.resolve(answer);
 }
 
 /** The tables as they will be once the rows added here are written. */
-function openStage(tables: LogTables, head: number): Stage {
-  const rows: Row[] = [];
-  const streams = new Map<string, StagedStream>();
-  const staged = (stream: string): StagedStream => {
-    const known = streams.get(stream) ?? { base: tables.version(stream), rows: [] };
-    streams.set(stream, known);
-    return known;
-  };
-  return {
-    rows,
-    version: (stream) => staged(stream).base + staged(stream).rows.length,
-    sequenceOf: (stream, version) => find(tables, staged(stream), stream, version).sequence,
-    idAt: (stream, version) => idOf(find(tables, staged(stream), stream, version).record),
-    add: (stream, record) => {
-      const { base, rows: own } = staged(stream);
-      const version = base + own.length + 1;
-      stampVersion(record, version);
-      const row = { sequence: head + rows.length + 1, stream, version, record };
-      own.push(row);
-      rows.push(row);
-    },
-  };
+interface Stage {
+  readonly tables: LogTables;
+  /** Of the tables. */
+  readonly head: number;
+  readonly rows: Row[];
+  readonly streams: Map<string, StagedStream>;
 }
 
 interface StagedStream {
+  readonly name: string;
   /** Its version in the tables. */
   readonly base: number;
   readonly rows: Row[];
 }
 
+function decide(stage: Stage, append: Append): Decided['answer'] {
+  const { events, expectedVersion } = append;
+  const stream = stagedStream(stage, append);
+  const actual = stream.base + stream.rows.length;
+  if (actual === expectedVersion) for (const event of events) add(stage, stream, event);
+  else if (!isRetry(stage, stream, append)) return new WrongExpectedVersion(stream.name, expectedVersion, actual);
+  const version = expectedVersion + events.length;
+  return { version, position: find(stage, stream, version).position };
+}
+
+function stagedStream({ tables, streams }: Stage, { stream: name, expectedVersion }: Append): StagedStream {
+  const known = streams.get(name);
+  if (known) return known;
+  const stream = { name, base: tables.version(name, expectedVersion), rows: [] };
+  streams.set(name, stream);
+  return stream;
+}
+
+/** The stream holds these very events at these very versions. */
+function isRetry(stage: Stage, stream: StagedStream, { events, expectedVersion }: Append): boolean {
+  if (expectedVersion + events.length > stream.base + stream.rows.length) return false;
+  return events.every(({ texts }, index) => {
+    const { id } = find(stage, stream, expectedVersion + 1 + index);
+    return id === texts.event.id;
+  });
+}
+
+function add({ head, rows }: Stage, stream: StagedStream, { texts, record }: Encoded): void {
+  const sequence = head + rows.length + 1;
+  const version = stream.base + stream.rows.length + 1;
+  const row = { sequence, position: toPosition(sequence), stream: stream.name, version, texts, record };
+  stream.rows.push(row);
+  rows.push(row);
+}
+
 function find(
-  tables: LogTables,
-  { base, rows }: StagedStream,
-  stream: string,
+  { tables }: Stage,
+  { name, base, rows }: StagedStream,
   version: number,
-): Pick<Row, 'sequence' | 'record'> {
+): Pick<RecordedEvent, 'id' | 'position'> {
   const row = rows[version - base - 1];
-  if (row) return row;
-  const sequence = tables.sequenceOf(stream, version);
-  const record = sequence === undefined ? undefined : tables.record(sequence);
-  if (sequence === undefined || !record) throw new Error(`stream ${stream} lacks its version ${String(version)}`);
-  return { sequence, record };
+  if (row) return { id: row.texts.event.id, position: row.position };
+  const entry = tables.entryAt(name, version);
+  if (!entry) throw new Error(`stream ${name} lacks its version ${String(version)}`);
+  return entry.event();
 }

@@ -1,4 +1,5 @@
-import { entryOf, type Entry, type LogTables, type Row } from './lmdb-tables.ts';
+import { decodeTexts } from './lmdb-codec.ts';
+import type { Entry, LogTables, Row } from './lmdb-tables.ts';
 
 /** What is kept at most. Encoded; decoded, it takes about four times as much. */
 const MAX_EVENTS = 16_384;
@@ -17,12 +18,11 @@ export function rememberRecent(tables: LogTables): LogTables {
   const recent = openRecent();
   return {
     ...tables,
-    version: (stream) => recent.stream(stream)?.length ?? tables.version(stream),
-    sequenceOf: (stream, version) => {
+    version: (stream, expected) => recent.stream(stream)?.length ?? tables.version(stream, expected),
+    entryAt: (stream, version) => {
       const entries = recent.stream(stream);
-      return entries ? entries[version - 1]?.sequence : tables.sequenceOf(stream, version);
+      return entries ? entries[version - 1] : tables.entryAt(stream, version);
     },
-    record: (sequence) => recent.entry(sequence)?.record ?? tables.record(sequence),
     readStream: (stream, after) => {
       const kept = recent.stream(stream);
       if (kept) return kept.slice(after);
@@ -47,7 +47,6 @@ export function rememberRecent(tables: LogTables): LogTables {
 interface Recent {
   /** All of the stream's events; undefined unless all of them are kept. */
   readonly stream: (stream: string) => readonly Entry[] | undefined;
-  readonly entry: (sequence: number) => Entry | undefined;
   /** Undefined when the first of them is not kept. */
   readonly scan: (after: number, limit: number) => readonly Entry[] | undefined;
   readonly add: (head: number, rows: readonly Row[]) => void;
@@ -56,14 +55,17 @@ interface Recent {
   readonly forgetAll: () => void;
 }
 
-interface Kept extends Entry {
-  readonly stream: string;
+/** Decoded at once, while its texts are at hand: whoever follows the log asks for it in a moment. */
+function entryOf(row: Row): Entry {
+  const { sequence, stream, record, texts } = row;
+  const event = decodeTexts(texts, row);
+  return { sequence, stream, type: event.type, bytes: record.length, event: () => event };
 }
 
 function openRecent(): Recent {
   const streams = openStreams();
   /** One sequence after the other, oldest first, from `start` on; what lies before is forgotten and taken out now and then. */
-  let kept: Kept[] = [];
+  let kept: Entry[] = [];
   let start = 0;
   let bytes = 0;
 
@@ -77,14 +79,13 @@ function openRecent(): Recent {
     const oldest = kept[start];
     if (oldest === undefined) return;
     start += 1;
-    bytes -= oldest.record.length;
+    bytes -= oldest.bytes;
     streams.forget(oldest.stream);
   };
   return {
     stream: streams.get,
     keep: streams.keep,
     forgetAll,
-    entry: (sequence) => (sequence < (kept[start]?.sequence ?? Infinity) ? undefined : kept[indexOf(sequence)]),
     scan: (after, limit) => {
       const oldest = kept[start];
       if (oldest === undefined || after + 1 < oldest.sequence) return undefined;
@@ -93,11 +94,11 @@ function openRecent(): Recent {
     },
     add: (head, rows) => {
       if (kept.at(-1)?.sequence !== head) forgetAll();
-      for (const { sequence, stream, version, record } of rows) {
-        const entry = { ...entryOf(sequence, record), stream };
+      for (const row of rows) {
+        const entry = entryOf(row);
         kept.push(entry);
-        bytes += record.length;
-        streams.add(stream, version, entry);
+        bytes += entry.bytes;
+        streams.add(row.version, entry);
       }
       while (kept.length - start > MAX_EVENTS || bytes > MAX_BYTES) forgetOldest();
       if (start <= kept.length / 2) return;
@@ -109,7 +110,7 @@ function openRecent(): Recent {
 
 interface Streams extends Pick<Recent, 'keep' | 'forgetAll'> {
   readonly get: Recent['stream'];
-  readonly add: (stream: string, version: number, entry: Entry) => void;
+  readonly add: (version: number, entry: Entry) => void;
   readonly forget: (stream: string) => void;
 }
 
@@ -119,8 +120,7 @@ function openStreams(): Streams {
   /** Of those that were read, the longest ago first. */
   const read = new Set<string>();
   const forget = (stream: string): void => {
-    streams.delete(stream);
-    read.delete(stream);
+    if (streams.delete(stream)) read.delete(stream);
   };
   return {
     get: (stream) => streams.get(stream),
@@ -129,7 +129,8 @@ function openStreams(): Streams {
       streams.clear();
       read.clear();
     },
-    add: (stream, version, entry) => {
+    add: (version, entry) => {
+      const { stream } = entry;
       const entries = streams.get(stream);
       if (entries === undefined) {
         if (version === 1) streams.set(stream, [entry]);
@@ -141,7 +142,7 @@ function openStreams(): Streams {
     },
     keep: (stream, entries) => {
       if (entries.length === 0 || entries.length > MAX_READ_EVENTS) return;
-      if (entries.reduce((sum, { record }) => sum + record.length, 0) > MAX_READ_BYTES) return;
+      if (entries.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_READ_BYTES) return;
       streams.set(stream, [...entries]);
       read.add(stream);
       const [longestAgo] = read;

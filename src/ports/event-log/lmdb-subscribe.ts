@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { LogClosed, type EventBatch, type EventFilter, type Position, type RecordedEvent } from './event-log.ts';
 import { compileFilter, toPosition, toSequence } from './lmdb-codec.ts';
-import type { LogTables } from './lmdb-tables.ts';
+import type { Entry, LogTables } from './lmdb-tables.ts';
 
 /** What a subscription needs to know of its log. */
 export interface Feed {
@@ -45,7 +45,7 @@ export function subscribe(
 function iterate(
   feed: Feed,
   after: Position,
-  matches: (record: Buffer) => boolean,
+  matches: (entry: Entry) => boolean,
   signal: AbortSignal,
 ): AsyncIterator<EventBatch, undefined> {
   const refused = feed.closed();
@@ -98,20 +98,17 @@ function begin(sequence: number): Cursor {
 }
 
 /** Moves the cursor over the next events, decoding only those that match. */
-function scanChunk({ tables, head }: Feed, cursor: Cursor, matches: (record: Buffer) => boolean): void {
+function scanChunk({ tables, head }: Feed, cursor: Cursor, matches: (entry: Entry) => boolean): void {
   const end = head();
   let bytes = 0;
   if (cursor.sequence >= end) return;
-  for (const { sequence, record, event } of tables.scan(
-    cursor.sequence,
-    Math.min(MAX_CHUNK_EVENTS, end - cursor.sequence),
-  )) {
-    cursor.sequence = sequence;
+  for (const entry of tables.scan(cursor.sequence, Math.min(MAX_CHUNK_EVENTS, end - cursor.sequence))) {
+    cursor.sequence = entry.sequence;
     cursor.examined += 1;
-    bytes += record.length;
-    if (matches(record)) {
-      cursor.events.push(event());
-      cursor.bytes += record.length;
+    bytes += entry.bytes;
+    if (matches(entry)) {
+      cursor.events.push(entry.event());
+      cursor.bytes += entry.bytes;
     }
     if (bytes >= MAX_CHUNK_BYTES || isFull(cursor)) return;
   }

@@ -5,8 +5,8 @@ import { dirname, resolve } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 
 import { MAX_VERSION } from './append-checks.ts';
-import type { RecordedEvent } from './event-log.ts';
-import { decodeEvent, streamKey, versionOf } from './lmdb-codec.ts';
+import type { Position, RecordedEvent } from './event-log.ts';
+import { decodeEvent, namesIn, stampVersion, streamKey, versionOf, type Encoded } from './lmdb-codec.ts';
 import { commitError } from '../../lmdb.ts';
 
 // Left out of lmdb's own declarations. `append` fills pages to the brim: at 1,500 bytes an event it halves the file.
@@ -17,23 +17,31 @@ declare module 'lmdb' {
 }
 
 /** One event on its way into the tables; `sequence` counts all events of the log from 1. */
-export interface Row {
+export interface Row extends Encoded {
   readonly sequence: number;
+  readonly position: Position;
   readonly stream: string;
   readonly version: number;
-  readonly record: Buffer;
 }
 
 export interface Entry {
   readonly sequence: number;
-  readonly record: Buffer;
-  /** Decoded at the first call. Shared by all who read it: nobody changes it. */
+  readonly stream: string;
+  readonly type: string;
+  /** Of its record. */
+  readonly bytes: number;
+  /** Decoded at the first call, if not before. Shared by all who read it: nobody changes it. */
   readonly event: () => RecordedEvent;
 }
 
-export function entryOf(sequence: number, record: Buffer): Entry {
+function entryOf(sequence: number, record: Buffer): Entry {
   let event: RecordedEvent | undefined;
-  return { sequence, record, event: () => (event ??= decodeEvent(record, sequence)) };
+  return {
+    ...namesIn(record),
+    sequence,
+    bytes: record.length,
+    event: () => (event ??= decodeEvent(record, sequence)),
+  };
 }
 
 /** The embedded log as it lies on disk. Reads are synchronous and see exactly what is durable. */
@@ -41,10 +49,9 @@ export interface LogTables {
   readonly id: string;
   /** Sequence of the last event, 0 when empty. */
   readonly head: () => number;
-  /** Version of a stream, 0 when there is none. */
-  readonly version: (stream: string) => number;
-  readonly sequenceOf: (stream: string, version: number) => number | undefined;
-  readonly record: (sequence: number) => Buffer | undefined;
+  /** Version of a stream, 0 when there is none; found more quickly when it is the one that is expected. */
+  readonly version: (stream: string, expected?: number) => number;
+  readonly entryAt: (stream: string, version: number) => Entry | undefined;
   readonly readStream: (stream: string, after: number) => readonly Entry[];
   /** At most `limit` events after `after`. Holds a read transaction: to be used up or left within one turn of the event loop. */
   readonly scan: (after: number, limit: number) => Iterable<Entry>;
@@ -133,12 +140,18 @@ async function syncDirectories(path: string): Promise<void> {
 function readingFrom({ events, streams, meta }: Databases): Omit<LogTables, 'id' | 'commit' | 'close'> {
   return {
     head: () => meta.getEntry('head')?.version ?? 0,
-    version: (stream) => lastVersion(streams, stream),
-    sequenceOf: (stream, version) => streams.get(streamKey(stream, version)),
-    record: (sequence) => events.get(sequence),
+    version: (stream, expected) => (expected === 0 && isNew(streams, stream) ? 0 : lastVersion(streams, stream)),
+    entryAt: (stream, version) => {
+      const sequence = streams.get(streamKey(stream, version));
+      return sequence === undefined ? undefined : readEntry(events, stream, sequence);
+    },
     readStream: (stream, after) => readStream(streams, events, stream, after),
     scan: (after, limit) => events.getRange({ start: after + 1, limit }).map(({ key, value }) => entryOf(key, value)),
   };
+}
+
+function isNew(streams: Databases['streams'], stream: string): boolean {
+  return streams.get(streamKey(stream, 1)) === undefined;
 }
 
 function lastVersion(streams: Databases['streams'], stream: string): number {
@@ -153,13 +166,17 @@ function readStream(
   stream: string,
   after: number,
 ): readonly Entry[] {
+  // What is asked for most is a stream that is about to begin: one look-up takes a third of the time of an empty range.
+  if (after === 0 && isNew(streams, stream)) return [];
   const range = { start: streamKey(stream, after + 1), end: streamKey(stream, MAX_VERSION), inclusiveEnd: true };
   const sequences = [...streams.getRange(range)].map(({ value }) => value);
-  return sequences.map((sequence) => {
-    const record = events.get(sequence);
-    if (!record) throw new Error(`the index of stream ${stream} names the missing event ${String(sequence)}`);
-    return entryOf(sequence, record);
-  });
+  return sequences.map((sequence) => readEntry(events, stream, sequence));
+}
+
+function readEntry(events: Databases['events'], stream: string, sequence: number): Entry {
+  const record = events.get(sequence);
+  if (!record) throw new Error(`the index of stream ${stream} names the missing event ${String(sequence)}`);
+  return entryOf(sequence, record);
 }
 
 function writingTo({ root, events, streams, meta }: Databases): Pick<LogTables, 'commit' | 'close'> {
@@ -168,10 +185,12 @@ function writingTo({ root, events, streams, meta }: Databases): Pick<LogTables, 
       const puts: Promise<boolean>[] = [];
       const held = meta.ifVersion('head', head, () => {
         for (const { sequence, stream, version, record } of rows) {
+          stampVersion(record, version);
           puts.push(events.put(sequence, record, { append: true }));
-          puts.push(streams.put(streamKey(stream, version), sequence));
+          // Of what is not conditional nothing is heard but through `held`.
+          void streams.put(streamKey(stream, version), sequence);
         }
-        puts.push(meta.put('head', '', head + rows.length));
+        void meta.put('head', '', head + rows.length);
       });
       await committed(held, puts).finally(() => {
         root.resetReadTxn();

@@ -1,5 +1,5 @@
 import type { Started } from '../../lifecycle.ts';
-import { checkAppend, checkKeep, checkName, checkVersion, encodeBodies } from './append-checks.ts';
+import { checkAppend, checkKeep, checkName, checkVersion, toTexts } from './append-checks.ts';
 import { LogClosed, type EventLog } from './event-log.ts';
 import { openAppender } from './lmdb-append.ts';
 import { encodeEvent, toPosition } from './lmdb-codec.ts';
@@ -30,9 +30,12 @@ function createLog(tables: LogTables): EventLog {
   const appender = openAppender(tables, wake);
   let closed = false;
   const feed: Feed = { tables, head: appender.head, closed: () => closed, waiting };
-  const whileOpen = <T>(work: () => T | Promise<T>): Promise<T> =>
+  const refuseClosed = (): void => {
+    if (closed) throw new LogClosed();
+  };
+  const whileOpen = <T>(work: () => T): Promise<T> =>
     new Promise((resolve) => {
-      if (closed) throw new LogClosed();
+      refuseClosed();
       resolve(work());
     });
   const close = async (): Promise<void> => {
@@ -46,10 +49,11 @@ function createLog(tables: LogTables): EventLog {
   return {
     id: tables.id,
     append: (stream, events, expectedVersion) =>
-      whileOpen(() => {
+      new Promise((resolve, reject) => {
+        refuseClosed();
         checkAppend(stream, events, expectedVersion);
-        const records = encodeBodies(events).map((body) => encodeEvent(stream, body));
-        return appender.append({ stream, records, expectedVersion });
+        const encoded = toTexts(events).map((texts) => encodeEvent(stream, texts));
+        appender.append({ stream, events: encoded, expectedVersion, resolve, reject });
       }),
     read: (stream, after = 0) =>
       whileOpen(() => {
