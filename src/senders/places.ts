@@ -46,6 +46,10 @@ export function openPlaces(max: number, now: () => number): Places {
   };
   const take = (lane: Lane, signal: AbortSignal): Promise<'taken' | 'aborted'> => {
     if (closed || signal.aborted) return Promise.resolve('aborted');
+    if (taken < limit.cap() && waiting.TRANSACTIONAL.size === 0 && waiting.BULK.size === 0) {
+      taken++;
+      return Promise.resolve('taken');
+    }
     return new Promise((resolve) => {
       const onAbort = (): void => {
         waiter.settle('aborted');

@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Agent } from 'node:https';
 import { connect } from 'node:net';
@@ -43,7 +42,14 @@ export interface Phases {
 }
 
 export interface FcmHttp {
-  /** The agent to give to the SDK: every request of its goes through here or is refused. */
+  /** All ways share the connections. */
+  readonly openWay: () => Way;
+  readonly close: () => void;
+}
+
+/** For one send after the other: the next `exchange` may begin when the `call` of the last one has settled, and not before. */
+export interface Way {
+  /** To be given to an app of the SDK: every request of its goes through here or is refused. */
   readonly agent: Agent;
   /**
    * Runs `call`, which may make one request; any further one is refused before a connection is asked for it. Resolves
@@ -51,7 +57,6 @@ export interface FcmHttp {
    * without a complete answer is destroyed by then.
    */
   readonly exchange: (call: () => Promise<unknown>, limit: End) => Promise<Exchange>;
-  readonly close: () => void;
 }
 
 export interface FcmHttpOptions {
@@ -71,11 +76,11 @@ const LARGEST_ANSWER = 64 * 1024;
 
 /**
  * The SDK repeats a request by itself, up to four times, when it gets a 503, a reset or a time-out, and there is no
- * option against it: one send could be five messages. This agent sees every request, knows by its asynchronous context
- * which send it belongs to, and refuses all but the first with an error that the SDK does not repeat.
+ * option against it: one send could be five messages. The agent of a way sees every request of the one send that is on
+ * it, and refuses all but the first with an error that the SDK does not repeat. (One agent for all would need an
+ * AsyncLocalStorage to know whose a request is, which slows down every promise of the thread.)
  */
 export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): FcmHttp {
-  const current = new AsyncLocalStorage<Attempt>();
   const established = new WeakSet<Duplex>();
   const agent = new Agent({ keepAlive: true, timeout: IDLE_MS, maxSockets: connections, maxFreeSockets: connections });
   // With TLS nothing is written before its handshake is over.
@@ -86,41 +91,50 @@ export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): 
     socket?.once(ready, () => established.add(socket));
     return socket;
   };
-  interceptRequests(agent, (request) => {
-    const attempt = current.getStore();
-    if (attempt === undefined) throw refusal('a request outside of a send');
-    attempt.begin(request);
-    request.once('socket', (socket) => {
-      if (established.has(socket)) attempt.written();
-      else socket.once(ready, attempt.written);
-    });
-  });
-  const exchange = (call: () => Promise<unknown>, limit: End): Promise<Exchange> =>
-    new Promise((resolve) => {
-      const attempt = openAttempt(phases, limit, resolve);
-      current
-        .run(attempt, async () => call())
-        .then(() => {
-          attempt.end(null);
-        }, attempt.end);
-    });
+  const openWay = (): Way => {
+    let current: Attempt | null = null;
+    const begin = (request: ClientRequest): void => {
+      if (current === null) throw refusal('a request outside of a send');
+      const { written } = current;
+      current.begin(request);
+      request.once('socket', (socket) => {
+        if (established.has(socket)) written();
+        else socket.once(ready, written);
+      });
+    };
+    const exchange = (call: () => Promise<unknown>, limit: End): Promise<Exchange> =>
+      new Promise((resolve) => {
+        const attempt = openAttempt(phases, limit, resolve);
+        const over = (error: unknown): void => {
+          current = null;
+          attempt.end(error);
+        };
+        current = attempt;
+        // A call that throws is one that rejects.
+        (async () => call())().then(() => {
+          over(null);
+        }, over);
+      });
+    return { agent: intercepted(agent, begin), exchange };
+  };
   return {
-    agent,
-    exchange,
+    openWay,
     close: () => {
       agent.destroy();
     },
   };
 }
 
-/** `addRequest` is what `http.request` asks of any agent; `before` may throw, and the request fails with that error. */
-function interceptRequests(agent: Agent, before: (request: ClientRequest) => void): void {
+/** An agent without connections of its own. `addRequest` is what `http.request` asks of any agent; `before` may throw, and the request fails with that error. */
+function intercepted(agent: Agent, before: (request: ClientRequest) => void): Agent {
   const addRequest: unknown = Reflect.get(agent, 'addRequest');
   if (typeof addRequest !== 'function') throw new Error('the agents of this Node.js have no addRequest');
-  Reflect.set(agent, 'addRequest', (request: ClientRequest, ...rest: readonly unknown[]) => {
+  const front = new Agent(agent.options);
+  Reflect.set(front, 'addRequest', (request: ClientRequest, ...rest: readonly unknown[]) => {
     before(request);
     Reflect.apply(addRequest, agent, [request, ...rest]);
   });
+  return front;
 }
 
 /** The SDK repeats by error code; it has none for this one. */

@@ -1,27 +1,21 @@
 import { randomUUID } from 'node:crypto';
-import { cert, type Credential, deleteApp, initializeApp } from 'firebase-admin/app';
+import { type App, type Credential, deleteApp, initializeApp } from 'firebase-admin/app';
 import { getMessaging, type Messaging, type TokenMessage } from 'firebase-admin/messaging';
 import type { Started } from '../lifecycle.ts';
 import { trackInFlight } from './in-flight.ts';
 import { EXPIRED, type Limit, openLimit } from './limit.ts';
 import type { Message, Outcome, Sender } from './outcome.ts';
 import { openPlaces, type Places, takePlace } from './places.ts';
-import { type Exchange, type FcmHttp, openFcmHttp } from './push-fcm-http.ts';
+import { type Exchange, type FcmHttp, openFcmHttp, type Way } from './push-fcm-http.ts';
 import { composePush } from './push-fcm-message.ts';
-import {
-  type Failure,
-  outcomeOf,
-  readAnswer,
-  TOKEN_BUSY,
-  TOKEN_REFUSED,
-  TOKEN_UNREACHABLE,
-} from './push-fcm-outcome.ts';
+import { type Failure, outcomeOf, readAnswer } from './push-fcm-outcome.ts';
+import { type FcmAccount, openTokens } from './push-fcm-token.ts';
 import { personal, readable } from './raw.ts';
 import { retryAfterMs } from './retry-after.ts';
 
 export interface FcmSenderOptions {
-  /** The second form has no key to sign with: for `loopback` only. */
-  readonly account: ServiceAccount | { readonly projectId: string; readonly accessToken: string };
+  /** Without a key to sign with it is for `loopback` only. */
+  readonly account: FcmAccount;
   /** Plain HTTP to this machine in place of https://fcm.googleapis.com. */
   readonly loopback?: { readonly host: string; readonly port: number };
   /** Connections open at most, each for one message at a time; more messages than that wait for one. */
@@ -29,14 +23,6 @@ export interface FcmSenderOptions {
   readonly timeouts?: Partial<FcmTimeouts>;
   /** Told of every failed attempt, for logs; a failure holds nothing personal. */
   readonly onFailure?: (failure: Failure, message: Message) => void;
-}
-
-/** As in the key file of a service account of the Firebase project. */
-export interface ServiceAccount {
-  readonly projectId: string;
-  readonly clientEmail: string;
-  /** PEM. */
-  readonly privateKey: string;
 }
 
 /** Milliseconds. */
@@ -50,8 +36,6 @@ export interface FcmTimeouts {
 }
 
 const TIMEOUTS: FcmTimeouts = { connect: 5_000, answer: 14_000, total: 17_000 };
-/** For an access token; without an end of its own, one that hangs would hang every send to come. Milliseconds. */
-const TOKEN_MS = 10_000;
 /** Google's access tokens are far longer; a stand-in's may be an ordinary word. */
 const SHORTEST_TOKEN = 20;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
@@ -70,25 +54,22 @@ export function openFcmSender(options: FcmSenderOptions): Started<Sender> {
     phases: timeouts,
     ...(options.loopback === undefined ? {} : { loopback: options.loopback }),
   });
-  const app = initializeApp(
-    { projectId: account.projectId, credential: tokens.credential, httpAgent: http.agent },
-    `heliograph-${randomUUID()}`,
-  );
-  const line = { messaging: getMessaging(app), http, places: openPlaces(connections, () => performance.now()) };
+  const lines = openLines({ http, projectId: account.projectId, credential: tokens.credential });
+  const places = openPlaces(connections, () => performance.now());
 
   const deliver = async (message: Message, signal: AbortSignal): Promise<Outcome> => {
     const composed = compose(message);
     if ('kind' in composed) return composed;
     const limit = openLimit(signal, timeouts.total);
-    const exchange = await sendInPlace(line, { message, composed }, limit).finally(limit.clear);
+    const exchange = await sendInPlace({ lines, places }, { message, composed }, limit).finally(limit.clear);
     return outcomeFor(tokens.explain(exchange), { message, composed }, options.onFailure);
   };
   const { send, settled } = trackInFlight(deliver);
   const stop = async (): Promise<void> => {
-    line.places.close();
+    places.close();
     await settled();
     http.close();
-    await deleteApp(app);
+    await lines.close();
   };
   return { value: { provider: 'fcm', channel: 'PUSH', send }, stop };
 }
@@ -108,27 +89,80 @@ function compose(message: Message): TokenMessage | Outcome {
   return composePush(message, Date.now()) ?? { kind: 'rejected', reason: 'MESSAGE_TOO_LONG', raw };
 }
 
-interface Line {
-  readonly messaging: Messaging;
-  readonly http: FcmHttp;
+interface Ways {
+  readonly lines: Lines;
   readonly places: Places;
 }
 
-async function sendInPlace(
-  { messaging, http, places }: Line,
-  { message, composed }: Offered,
-  limit: Limit,
-): Promise<Exchange> {
+async function sendInPlace({ lines, places }: Ways, { message, composed }: Offered, limit: Limit): Promise<Exchange> {
   const code = await takePlace(places, message, limit);
   if (code !== null) {
     const text = code === EXPIRED ? 'not offered' : 'no connection was free';
     return { stage: 'before', code, text, answer: null, authorization: null };
   }
   try {
-    return await http.exchange(() => messaging.send(composed), limit);
+    return await lines.send(composed, limit);
   } finally {
     places.free();
   }
+}
+
+interface Lines {
+  readonly send: (composed: TokenMessage, limit: Limit) => Promise<Exchange>;
+  readonly close: () => Promise<void>;
+}
+
+interface LinesOptions {
+  readonly http: FcmHttp;
+  readonly projectId: string;
+  readonly credential: Credential;
+}
+
+interface Line {
+  readonly app: App;
+  readonly messaging: Messaging;
+  readonly way: Way;
+}
+
+/** An app of the SDK for each send that is under way, so that its agent knows whose request it sees. */
+function openLines({ http, projectId, credential }: LinesOptions): Lines {
+  const lines = new Set<Line>();
+  const idle: Line[] = [];
+  const busy = new Set<Line>();
+  const open = (): Line => {
+    const way = http.openWay();
+    const app = initializeApp({ projectId, credential, httpAgent: way.agent }, `heliograph-${randomUUID()}`);
+    const line = { app, messaging: getMessaging(app), way };
+    lines.add(line);
+    return line;
+  };
+  const close = async (line: Line): Promise<void> => {
+    lines.delete(line);
+    // Without its agent's connections, which are not its own, an app holds nothing.
+    await deleteApp(line.app).catch(() => undefined);
+  };
+  const send: Lines['send'] = async (composed, limit) => {
+    const line = idle.pop() ?? open();
+    busy.add(line);
+    const call = async (): Promise<void> => {
+      try {
+        await line.messaging.send(composed);
+      } finally {
+        busy.delete(line);
+        if (lines.has(line)) idle.push(line);
+      }
+    };
+    const exchange = await line.way.exchange(call, limit);
+    // Without an answer the SDK may never be done with it.
+    if (exchange.answer === null && busy.delete(line)) void close(line);
+    return exchange;
+  };
+  return {
+    send,
+    close: async () => {
+      await Promise.all(Array.from(lines, close));
+    },
+  };
 }
 
 interface Offered {
@@ -161,70 +195,4 @@ function secretsOf({ authorization }: Exchange, { message, composed }: Offered):
   const tokens = authorization?.split(' ').filter((word) => word.length >= SHORTEST_TOKEN) ?? [];
   const { notification } = composed;
   return [address, ...tokens, ...personal([title, body, url, notification?.title, notification?.body])];
-}
-
-interface Tokens {
-  readonly credential: Credential;
-  /** The SDK has one error for every way not to get an access token: names the last one in its place. */
-  readonly explain: (exchange: Exchange) => Exchange;
-}
-
-function openTokens(account: FcmSenderOptions['account']): Tokens {
-  const fetch = tokenSource(account);
-  let last: Pick<Exchange, 'code' | 'text'> = { code: TOKEN_UNREACHABLE, text: null };
-  const getAccessToken: Credential['getAccessToken'] = async () => {
-    try {
-      return await within(fetch(), TOKEN_MS);
-    } catch (error) {
-      last = tokenFailure(error);
-      throw new Error('no access token', { cause: error });
-    }
-  };
-  return {
-    credential: { getAccessToken },
-    explain: (exchange) => (exchange.code === 'app/invalid-credential' ? { ...exchange, ...last } : exchange),
-  };
-}
-
-function tokenSource(account: FcmSenderOptions['account']): Credential['getAccessToken'] {
-  if ('accessToken' in account) {
-    return () => Promise.resolve({ access_token: account.accessToken, expires_in: 3600 });
-  }
-  const credential = cert({ ...account });
-  return () => credential.getAccessToken();
-}
-
-/** The errors of the library may hold the signed request: of them only the status and the code go on. */
-function tokenFailure(error: unknown): Pick<Exchange, 'code' | 'text'> {
-  const response = read(error, 'response');
-  const status = read(response, 'status');
-  const name = read(read(response, 'data'), 'error');
-  const said = [status, name].filter((word) => typeof word === 'number' || isName(word)).join(' ');
-  if (typeof status !== 'number') {
-    const code = read(error, 'code');
-    return { code: TOKEN_UNREACHABLE, text: isName(code) ? code : null };
-  }
-  return { code: status >= 500 || status === 429 || status === 408 ? TOKEN_BUSY : TOKEN_REFUSED, text: said };
-}
-
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && /^\w{1,64}$/.test(value);
-}
-
-function read(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(Object.assign(new Error('too late'), { code: 'ETIMEDOUT' }));
-    }, ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,6 +1,7 @@
+import { gather } from '../gather.ts';
 import type { Message, Outcome, Sender } from './outcome.ts';
 import type { TwilioSenderOptions } from './sms-twilio.ts';
-import { gather, type Order, type Report, type SendOrder } from './thread-orders.ts';
+import type { Order, Report, SendOrder } from './thread-orders.ts';
 
 /** Where messages for a thread are handed over and wait for their answers. */
 export interface Desk {
@@ -35,6 +36,7 @@ const LOST: Outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the thread o
 const SILENT: Outcome = { kind: 'unknown', reason: 'NO_ANSWER', raw: 'the thread of the sender did not answer' };
 
 export function openDesk({ post, settleMs, statusCallback, onFailure }: DeskOptions): Desk {
+  // One message between threads costs far more than its content.
   const orders = gather((batch: readonly Order[]) => {
     try {
       post(batch);

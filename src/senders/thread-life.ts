@@ -9,7 +9,7 @@ import { THREAD_SCRIPT } from './thread-script.ts';
 
 export interface ThreadOptions {
   readonly plan: SenderPlan;
-  /** Where Twilio is to send receipts of an attempt; asked when the message is handed over. Default: nowhere. */
+  /** Where Twilio is to send receipts of an attempt; asked when a message for Twilio is handed over. Default: nowhere. */
   readonly statusCallback?: TwilioSenderOptions['statusCallback'];
   /** Told of every failed attempt, for logs; a failure holds nothing personal. */
   readonly onFailure?: (failure: object, message: Message) => void;
@@ -152,7 +152,7 @@ function open(worker: Worker, exited: Promise<End>, options: ThreadOptions, { pr
       worker.postMessage(orders);
     },
     settleMs: times.settle,
-    statusCallback: options.statusCallback ?? (() => null),
+    statusCallback: statusCallbackOf(options),
     onFailure: options.onFailure ?? (() => undefined),
   });
   let unanswered = 0;
@@ -193,6 +193,11 @@ function open(worker: Worker, exited: Promise<End>, options: ThreadOptions, { pr
     await ended;
   };
   return { provider, channel, send: desk.send, ended, stop };
+}
+
+/** Only Twilio is told of it, and to make one is more work than to post its message. */
+function statusCallbackOf({ plan, statusCallback }: ThreadOptions): TwilioSenderOptions['statusCallback'] {
+  return plan.kind === 'twilio' && statusCallback !== undefined ? statusCallback : () => null;
 }
 
 /** Whether it came to its end in so many milliseconds. */

@@ -1,7 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { gather } from '../gather.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Message, Sender } from './outcome.ts';
-import { gather, type Order, type Report, type SenderPlan, type SendOrder } from './thread-orders.ts';
+import type { Order, Report, SenderPlan, SendOrder } from './thread-orders.ts';
 
 // The main module of a sender's thread. It loads the provider's library, and only that one.
 

@@ -46,38 +46,3 @@ export interface Settled {
   /** What the sender told `onFailure`. */
   readonly failures: readonly object[];
 }
-
-/** Things to be posted. */
-export interface Gathering<T> {
-  readonly add: (item: T) => void;
-  /** Takes it back, unless it was posted. */
-  readonly withdraw: (item: T) => boolean;
-  /** Takes everything back that was not posted. */
-  readonly takeAll: () => readonly T[];
-}
-
-/** What comes within one turn of the event loop is posted at once: one message between threads costs far more than its content. */
-export function gather<T>(post: (items: readonly T[]) => void): Gathering<T> {
-  let items: T[] = [];
-  const takeAll = (): readonly T[] => {
-    const taken = items;
-    items = [];
-    return taken;
-  };
-  const flush = (): void => {
-    const taken = takeAll();
-    if (taken.length > 0) post(taken);
-  };
-  return {
-    add: (item) => {
-      if (items.push(item) === 1) setImmediate(flush);
-    },
-    withdraw: (item) => {
-      const index = items.indexOf(item);
-      if (index === -1) return false;
-      items.splice(index, 1);
-      return true;
-    },
-    takeAll,
-  };
-}

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer, Socket, type AddressInfo } from 'node:net';
 import type { Connection } from 'rabbitmq-client';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { openScope, type Scope, type Started } from '../../src/lifecycle.ts';
 import { QueueFull, type Broker, type Job, type Verdict } from '../../src/ports/broker/broker.ts';
 import { openRabbitMq, type RabbitMqOptions } from '../../src/ports/broker/rabbitmq.ts';
@@ -63,6 +63,19 @@ describe.skipIf(lacksRabbit())('the RabbitMQ broker', () => {
       await eventually(() => {
         expect(broker.session).not.toBe(session);
       });
+    });
+
+    it('hands what one turn publishes to the system in one call', async () => {
+      const broker = await openEmpty();
+      const writes = vi.spyOn(Socket.prototype, '_writev');
+      try {
+        await Promise.all(ids(300).map((deliveryId) => broker.publish('sms.bulk', newJob({ deliveryId }))));
+        const pieces = writes.mock.calls.map(([chunks]) => chunks.length);
+        // Method, header and body.
+        expect(pieces).toContain(3 * 300);
+      } finally {
+        writes.mockRestore();
+      }
     });
 
     it('confirms exactly those that a full queue took, of many at once', async () => {
@@ -288,6 +301,28 @@ describe.skipIf(lacksRabbit())('the RabbitMQ broker', () => {
       }, LONG);
       never.resolve(ACK);
     }, 180_000);
+
+    it('acknowledges what is done around a job that is not, and never that one', async () => {
+      const broker = await openEmpty();
+      await publishAll(broker, 'sms.bulk', ids(20));
+      const hangs = new Set([ids(20)[7], ids(20)[12]]);
+      const never = deferred<Verdict>();
+      const seen: string[] = [];
+      await consumeWith(broker, { queues: ['sms.bulk'], concurrency: 20, timeLimitMs: 60_000 }, ({ deliveryId }) => {
+        seen.push(deliveryId);
+        return seen.length <= 20 && hangs.has(deliveryId) ? never.promise : Promise.resolve(ACK);
+      });
+      await eventually(async () => {
+        const lines = await server.ctl('-q', 'list_queues', 'name', 'messages_ready', 'messages_unacknowledged');
+        expect(lines.split('\n')).toContain(`${queues().work('sms.bulk')}\t0\t2`);
+      }, LONG);
+      await server.ctl('close_all_connections', 'a test cuts them');
+      await eventually(async () => {
+        expect(new Set(seen.slice(20))).toEqual(hangs);
+        expect(await broker.depth('sms.bulk')).toMatchObject({ depth: 0 });
+      }, LONG);
+      never.resolve(ACK);
+    }, 120_000);
 
     it('attaches again whenever and however often it is cut, and leaves no job lying', async () => {
       const broker = await openEmpty();

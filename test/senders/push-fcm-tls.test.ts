@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Started } from '../../src/lifecycle.ts';
 import { type Limit, STOPPED } from '../../src/senders/limit.ts';
 import type { Outcome } from '../../src/senders/outcome.ts';
-import { type Exchange, type FcmHttp, openFcmHttp, type Phases } from '../../src/senders/push-fcm-http.ts';
+import { type Exchange, openFcmHttp, type Phases, type Way } from '../../src/senders/push-fcm-http.ts';
 import { type Failure, RULES, ruleFor } from '../../src/senders/push-fcm-outcome.ts';
 import { type FcmTimeouts, openFcmSender } from '../../src/senders/push-fcm.ts';
 import { eventually } from '../support/eventually.ts';
@@ -33,17 +33,17 @@ async function secure(answer: (response: ServerResponse) => void): Promise<Stand
   return use(await listening(server));
 }
 
-function http(phases: Partial<Phases> = {}): FcmHttp {
+function http(phases: Partial<Phases> = {}): Way {
   const opened = openFcmHttp({ connections: 1, phases: { connect: 5_000, answer: 5_000, ...phases } });
   stops.push(() => {
     opened.close();
     return Promise.resolve();
   });
-  return opened;
+  return opened.openWay();
 }
 
 /** What the SDK does, without the SDK: it asks for one address only. */
-function post({ agent }: FcmHttp, { address }: Pick<StandIn, 'address'>, ca?: string): Promise<void> {
+function post({ agent }: Way, { address }: Pick<StandIn, 'address'>, ca?: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const asked = request({ ...address, agent, method: 'POST', ...(ca === undefined ? {} : { ca }) }, (response) => {
       response.on('end', resolve).on('error', reject).resume();

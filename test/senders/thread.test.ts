@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Started } from '../../src/lifecycle.ts';
 import type { Log } from '../../src/log.ts';
 import { openSmtpSender } from '../../src/senders/email-smtp.ts';
@@ -166,6 +166,13 @@ describe('a sender in a thread', () => {
     const once = ['https://example.org/1', 'https://example.org/2', null];
     expect(callbacks.slice(0, 3).sort()).toEqual([...once].sort());
     expect(callbacks.slice(3).sort()).toEqual([...once].sort());
+  });
+
+  it('asks for no such address where nobody is told of it', async () => {
+    const asked = vi.fn(() => 'https://example.com/receipts');
+    const sender = await thread({ plan: fcmPlan(await standIn(ACCEPT)), statusCallback: asked });
+    expect(await sender.send(PUSH, never())).toMatchObject({ kind: 'sent' });
+    expect(asked).not.toHaveBeenCalled();
   });
 
   it('answers many at once, each its own', async () => {

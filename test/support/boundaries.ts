@@ -25,7 +25,7 @@ const OPEN = /^ports\/[\w-]+\/open\.ts$/;
 const SENDER = /^senders\/((push|sms|email)-[a-z]+(-[a-z]+)*|render(-[a-z]+)*)\.ts$/;
 
 /** What every layer but events and commands may use. */
-const HOUSEHOLD = 'errors|ids|lifecycle|log';
+const HOUSEHOLD = 'errors|gather|ids|lifecycle|log';
 
 export const ZONES: readonly Zone[] = [
   { name: 'events', files: /^events\//, ours: /^events\//, builtins: /^node:crypto$/, packages: NONE },

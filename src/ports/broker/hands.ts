@@ -39,8 +39,13 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** How long an aborted handler may take to settle before its job is taken from it. */
 const SETTLE_MS = 1_000;
 
+interface CountedSource<T> extends Source<T> {
+  /** Jobs of its in hand. */
+  inHand: number;
+}
+
 interface Hand<T> {
-  readonly source: Source<T>;
+  readonly source: CountedSource<T>;
   readonly item: T;
   readonly abort: AbortController;
   /** Runs out at the time limit. */
@@ -49,6 +54,7 @@ interface Hand<T> {
 
 interface State<T> {
   readonly options: HandsOptions<T>;
+  readonly sources: readonly CountedSource<T>[];
   readonly hands: Set<Hand<T>>;
   /** Handlers that have not settled: those of the jobs in hand, and those that were cut off. */
   running: number;
@@ -58,7 +64,13 @@ interface State<T> {
 }
 
 export function openHands<T>(options: HandsOptions<T>): Hands {
-  const state: State<T> = { options, hands: new Set(), running: 0, stopped: false, watchers: new Set() };
+  const sources = options.sources.map(({ concurrency, mayHaveReady, take }) => ({
+    concurrency,
+    mayHaveReady,
+    take,
+    inHand: 0,
+  }));
+  const state: State<T> = { options, sources, hands: new Set(), running: 0, stopped: false, watchers: new Set() };
   return { takeOne: () => takeOne(state), stop: (graceMs) => stop(state, graceMs) };
 }
 
@@ -88,24 +100,19 @@ export function requireMs(what: string, value: number, most: number): void {
 
 /** The first queue that has a job decides: while its own cap holds that job back, later queues wait too. */
 function takeOne<T>(state: State<T>): boolean {
-  const { options, hands } = state;
+  const { options, sources, hands } = state;
   if (state.stopped || hands.size >= options.concurrency) return false;
-  const source = options.sources.find((each) => each.mayHaveReady());
-  if (source === undefined || inHandOf(state, source) >= source.concurrency) return false;
+  const source = sources.find((each) => each.mayHaveReady());
+  if (source === undefined || source.inHand >= source.concurrency) return false;
   const item = source.take();
   if (item === undefined) return false;
   const hand: Hand<T> = { source, item, abort: new AbortController() };
   hands.add(hand);
+  source.inHand += 1;
   state.running += 1;
   hand.limit = setTimeout(() => cutOff(state, hand), options.timeLimitMs);
   void run(state, hand);
   return true;
-}
-
-function inHandOf<T>({ hands }: State<T>, source: Source<T>): number {
-  let count = 0;
-  for (const hand of hands) if (hand.source === source) count += 1;
-  return count;
 }
 
 async function run<T>(state: State<T>, hand: Hand<T>): Promise<void> {
@@ -131,6 +138,7 @@ function cutOff<T>(state: State<T>, hand: Hand<T>): void {
 /** Frees the place. False when the job was taken from this handler before: what it answers no longer counts. */
 function letGo<T>(state: State<T>, hand: Hand<T>): boolean {
   if (!state.hands.delete(hand)) return false;
+  hand.source.inHand -= 1;
   clearTimeout(hand.limit);
   for (const check of state.watchers) check();
   return true;

@@ -2,6 +2,8 @@ import type { Job, Verdict } from './broker.ts';
 
 /** What a job may measure as JSON in UTF-8. */
 const JOB_BYTES = 1_024;
+/** A character of a name takes six bytes at most (`\u001f`), and all the rest of a job fewer than 144. */
+const SHORT_NAMES = (JOB_BYTES - 144) / 6;
 /** Longer delays live in the log's due times, not in queues. */
 export const LONGEST_DELAY_MS = 3_600_000;
 
@@ -15,10 +17,16 @@ export function checkedJob(job: Job): Job {
   const named = [tenant, notificationId, deliveryId].every((name: unknown) => typeof name === 'string' && name !== '');
   const timed = Number.isSafeInteger(due) && (expires === null || Number.isSafeInteger(expires));
   if (!named || !timed || !Number.isSafeInteger(attempt) || attempt < 1) throw new RangeError('not a job');
-  const bytes = Buffer.byteLength(JSON.stringify(copy));
+  requireSmall(copy);
+  return copy;
+}
+
+function requireSmall(job: Job): void {
+  const { tenant, notificationId, deliveryId } = job;
+  if (tenant.length + notificationId.length + deliveryId.length <= SHORT_NAMES) return;
+  const bytes = Buffer.byteLength(JSON.stringify(job));
   if (bytes > JOB_BYTES)
     throw new RangeError(`a job of ${String(bytes)} bytes; at most ${String(JOB_BYTES)} are allowed`);
-  return copy;
 }
 
 function pickJob(job: Job): Job {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AsyncMessage, Channel } from 'rabbitmq-client';
+import { gather, type Gathering } from '../../gather.ts';
 import type { ConsumeOptions, Consumer, Job, JobHandler, QueueName, Verdict } from './broker.ts';
 import { openHands, type Hands, type Source } from './hands.ts';
 import { checkedJob } from './job.ts';
@@ -51,8 +52,10 @@ interface RabbitSource extends Source<Delivery> {
   readonly buffer: Delivery[];
   readonly attachment: Attachment;
   isAttached: boolean;
-  /** Unsettled on the channel that stands: the server sends no more than `prefetch`. */
-  held: number;
+  /** Tags of what is unsettled on the channel that stands, in their order: the server sends no more than `prefetch`. */
+  readonly unsettled: Set<number>;
+  /** What is done and not acknowledged yet. */
+  readonly done: Gathering<Delivery>;
   arrivals: number;
   /** How often all its places were taken: while they are, the server keeps to itself what becomes ready. */
   fills: number;
@@ -83,7 +86,7 @@ export async function startConsumer(
       for (const { attachment } of state.sources) attachment.renew();
     },
     stop: (graceMs) => stop(state, graceMs),
-    held: (name) => state.sources.find((source) => source.name === name)?.held ?? 0,
+    held: (name) => state.sources.find((source) => source.name === name)?.unsettled.size ?? 0,
   };
 }
 
@@ -102,7 +105,10 @@ function newState(parts: ConsumerParts, options: ConsumeOptions, handler: JobHan
     timeLimitMs: options.timeLimitMs,
     handler,
     jobOf: ({ job }) => job,
-    judged: (delivery, verdict) => settle(state, delivery, verdict),
+    judged: (delivery, verdict) => {
+      if (verdict.kind === 'ack') settleHere(state, delivery);
+      else settle(state, delivery, verdict);
+    },
     failed: (delivery, error) => {
       settle(state, delivery, { kind: 'retry', afterMs: parts.failureRetryMs }, () => {
         parts.onFault(error, delivery.source.name, delivery.job);
@@ -157,10 +163,13 @@ function newSource(parts: ConsumerParts, options: ConsumeOptions, at: number, st
       onLost: () => {
         letGo(source);
       },
-      received: () => source,
+      received: () => ({ held: source.unsettled.size, arrivals: source.arrivals }),
     }),
     isAttached: false,
-    held: 0,
+    unsettled: new Set(),
+    done: gather((deliveries) => {
+      acknowledge(state(), source, deliveries);
+    }),
     arrivals: 0,
     fills: 0,
     isDrained: false,
@@ -180,7 +189,7 @@ function newSource(parts: ConsumerParts, options: ConsumeOptions, at: number, st
 function letGo(source: RabbitSource): void {
   source.buffer.length = 0;
   source.isAttached = false;
-  source.held = 0;
+  source.unsettled.clear();
   source.isDrained = false;
 }
 
@@ -191,8 +200,8 @@ function receive(
 ): void {
   if (!stands(source, channel)) return;
   source.arrivals += 1;
-  source.held += 1;
-  if (source.held >= source.prefetch) {
+  source.unsettled.add(message.deliveryTag);
+  if (source.unsettled.size >= source.prefetch) {
     source.isDrained = false;
     source.fills += 1;
   }
@@ -232,6 +241,8 @@ async function check(state: State, source: RabbitSource): Promise<void> {
   const channel = source.attachment.channel();
   if (source.isChecking || channel === undefined) return;
   source.isChecking = true;
+  // What the server takes for unsettled it takes for a place.
+  acknowledgeNow(state, source);
   const before = source.fills;
   const deadline = performance.now() + CHECK_MS;
   try {
@@ -267,9 +278,7 @@ async function carryOut(state: State, delivery: Delivery, verdict: Verdict): Pro
   while (stands(delivery.source, delivery.channel)) {
     try {
       await moveOn(state, delivery, verdict);
-      finish(state, delivery, () => {
-        delivery.channel.basicAck({ deliveryTag: delivery.tag });
-      });
+      settleHere(state, delivery);
       return;
     } catch (error) {
       state.parts.onTrouble(error, 'a verdict could not be carried out; trying again');
@@ -290,15 +299,38 @@ async function moveOn({ parts }: State, { source: { name }, job }: Delivery, ver
   }
 }
 
+function settleHere(state: State, delivery: Delivery): void {
+  finish(state, delivery, () => {
+    delivery.source.done.add(delivery);
+  });
+}
+
+/** All at once, and in one word those before which nothing is unsettled any more. */
+function acknowledge({ parts }: State, source: RabbitSource, deliveries: readonly Delivery[]): void {
+  const channel = source.attachment.channel();
+  const tags = deliveries.flatMap((delivery) => (delivery.channel === channel ? [delivery.tag] : []));
+  if (channel?.active !== true || tags.length === 0) return;
+  const [firstUnsettled = Infinity] = source.unsettled;
+  const upTo = tags.reduce((last, tag) => (tag < firstUnsettled ? Math.max(last, tag) : last), 0);
+  parts.link.together(() => {
+    if (upTo > 0) channel.basicAck({ deliveryTag: upTo, multiple: true });
+    for (const tag of tags) if (tag > upTo) channel.basicAck({ deliveryTag: tag });
+  });
+}
+
+function acknowledgeNow(state: State, source: RabbitSource): void {
+  acknowledge(state, source, source.done.takeAll());
+}
+
 function giveBack(state: State, delivery: Delivery): void {
   finish(state, delivery, () => {
     delivery.channel.basicNack({ deliveryTag: delivery.tag, requeue: true });
   });
 }
 
-function finish(state: State, { source, channel }: Omit<Delivery, 'job'>, tell: () => void): void {
+function finish(state: State, { source, channel, tag }: Omit<Delivery, 'job'>, tell: () => void): void {
   if (!stands(source, channel) || !channel.active) return;
-  source.held -= 1;
+  source.unsettled.delete(tag);
   tell();
   state.wake();
 }
@@ -308,6 +340,7 @@ async function stop(state: State, graceMs: number): Promise<void> {
   await state.hands.stop(graceMs);
   await detached;
   await Promise.race([Promise.all(state.settling), delay(SETTLE_MS, undefined, { ref: false })]);
+  for (const source of state.sources) acknowledgeNow(state, source);
   await Promise.all(state.sources.map(({ attachment }) => attachment.close()));
 }
 

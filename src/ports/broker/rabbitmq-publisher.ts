@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Channel, ReturnedMessage } from 'rabbitmq-client';
+import { gather, type Gathering } from '../../gather.ts';
 import type { Job } from './broker.ts';
 import { closeSoon, codeOf, within, type Link } from './rabbitmq-link.ts';
 
@@ -32,15 +32,25 @@ export class Unroutable extends Error {
   override readonly name = 'Unroutable';
 }
 
-/** What came back on one channel is known by its message id. */
+/** A message, and who waits for it. */
+interface Sending {
+  readonly message: Outgoing;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
 interface Lane {
   readonly channel: Channel;
-  readonly returned: Set<string>;
+  /** Takes what the server has confirmed; what came back is known by its message id. */
+  readonly confirmed: Gathering<Sending & { readonly messageId: string }>;
+  /** The next message gets another channel. */
+  readonly forget: () => void;
 }
 
 interface State {
   readonly link: Link;
   readonly timeoutMs: number;
+  readonly outgoing: Map<string, Gathering<Sending>>;
   readonly lanes: Map<string, Promise<Lane>>;
   readonly sending: Set<Promise<void>>;
   lastId: number;
@@ -48,39 +58,76 @@ interface State {
 
 /** @param timeoutMs How long a message may take: what is not confirmed then is in doubt. The client itself waits for ever. */
 export function openPublisher(link: Link, timeoutMs: number): Publisher {
-  const state: State = { link, timeoutMs, lanes: new Map(), sending: new Set(), lastId: 0 };
+  const state: State = { link, timeoutMs, outgoing: new Map(), lanes: new Map(), sending: new Set(), lastId: 0 };
   return {
-    send: (message) => {
-      const sending = send(state, message).finally(() => state.sending.delete(sending));
-      state.sending.add(sending);
-      return sending;
-    },
+    send: (message) =>
+      new Promise((resolve, reject) => {
+        outgoingOf(state, message.lane).add({ message, resolve, reject });
+      }),
     close: async () => {
-      await Promise.allSettled(state.sending);
+      for (const [name, gathering] of state.outgoing) begin(state, name, gathering.takeAll());
+      await Promise.all(state.sending);
       await Promise.allSettled([...state.lanes.values()].map(async (lane) => closeSoon((await lane).channel)));
     },
   };
 }
 
-async function send(state: State, { lane: name, queue, body, headers = {} }: Outgoing): Promise<void> {
+function outgoingOf(state: State, name: string): Gathering<Sending> {
+  const known = state.outgoing.get(name);
+  if (known !== undefined) return known;
+  const outgoing = gather<Sending>((batch) => {
+    begin(state, name, batch);
+  });
+  state.outgoing.set(name, outgoing);
+  return outgoing;
+}
+
+function begin(state: State, name: string, batch: readonly Sending[]): void {
+  const sending = sendAll(state, name, batch).finally(() => state.sending.delete(sending));
+  state.sending.add(sending);
+}
+
+/** Never rejects: each of them is told. */
+async function sendAll(state: State, name: string, batch: readonly Sending[]): Promise<void> {
   const deadline = performance.now() + state.timeoutMs;
-  // Written to a blocked connection it would lie in our memory, and be sent long after its publisher gave up.
-  await state.link.ready(state.timeoutMs);
-  const lane = await laneOf(state, name, remaining(deadline));
-  const messageId = String((state.lastId += 1));
-  const envelope = { routingKey: queue, mandatory: true, durable: true, messageId, headers };
   try {
-    const confirmed = lane.channel.basicPublish(envelope, body);
-    await within(remaining(deadline), confirmed, `RabbitMQ did not confirm a message to ${queue}`);
+    // Written to a blocked connection it would lie in our memory, and be sent long after its publisher gave up.
+    await state.link.ready(state.timeoutMs);
+    const lane = await laneOf(state, name, remaining(deadline));
+    const confirms = publishAll(state, lane, batch);
+    await within(remaining(deadline), confirms, `RabbitMQ did not confirm a message for ${name}`).catch(
+      (error: unknown) => {
+        // Confirms that never come would pile up in it.
+        lane.forget();
+        void closeSoon(lane.channel);
+        throw error;
+      },
+    );
   } catch (error) {
-    if (codeOf(error) === 'NACK') throw new Refused(`RabbitMQ refused a message to ${queue}`, { cause: error });
-    // Confirms that never come would pile up in it.
-    drop(state, name, lane);
-    throw error;
+    // Those that were told already do not hear it.
+    for (const { reject } of batch) reject(error);
   }
-  // A message without a queue is confirmed too. It is returned before that, but the client tells of it a turn later.
-  await nextTurn();
-  if (lane.returned.delete(messageId)) throw new Unroutable(`there is no queue ${queue}`);
+}
+
+/** Rejects when of one of them nobody knows, which is when the channel ends. */
+async function publishAll(state: State, lane: Lane, batch: readonly Sending[]): Promise<void> {
+  const confirms: Promise<void>[] = [];
+  state.link.together(() => {
+    for (const sending of batch) confirms.push(publish(lane, sending, String((state.lastId += 1))));
+  });
+  await Promise.all(confirms);
+}
+
+async function publish({ channel, confirmed }: Lane, sending: Sending, messageId: string): Promise<void> {
+  const { queue, body, headers } = sending.message;
+  const envelope = { routingKey: queue, mandatory: true, durable: true, messageId, ...(headers && { headers }) };
+  try {
+    await channel.basicPublish(envelope, body);
+    confirmed.add({ ...sending, messageId });
+  } catch (error) {
+    if (codeOf(error) !== 'NACK') throw error;
+    sending.reject(new Refused(`RabbitMQ refused a message to ${queue}`, { cause: error }));
+  }
 }
 
 function remaining(deadline: number): number {
@@ -90,37 +137,37 @@ function remaining(deadline: number): number {
 function laneOf(state: State, name: string, timeoutMs: number): Promise<Lane> {
   const known = state.lanes.get(name);
   if (known !== undefined) return known;
-  const opening = openLane(state.link, timeoutMs);
+  const forget = (): void => {
+    if (state.lanes.get(name) === opening) state.lanes.delete(name);
+  };
+  const opening = openLane(state.link, timeoutMs, forget);
   state.lanes.set(name, opening);
-  opening.then(
-    ({ channel }) => {
-      channel.once('close', () => forget(state, name, opening));
-      if (!channel.active) forget(state, name, opening);
-    },
-    () => forget(state, name, opening),
-  );
+  opening.catch(forget);
   return opening;
 }
 
-async function openLane(link: Link, timeoutMs: number): Promise<Lane> {
+async function openLane(link: Link, timeoutMs: number, forget: () => void): Promise<Lane> {
   const channel = await link.channel(timeoutMs);
   const returned = new Set<string>();
   channel.on('basic.return', ({ messageId }: ReturnedMessage) => returned.add(messageId ?? ''));
+  channel.once('close', forget);
   try {
     await within(timeoutMs, channel.confirmSelect(), 'RabbitMQ opened no channel with confirms');
-    return { channel, returned };
+    return { channel, confirmed: confirmedOn(returned), forget };
   } catch (error) {
     void closeSoon(channel);
     throw error;
   }
 }
 
-function forget({ lanes }: State, name: string, lane: Promise<Lane>): void {
-  if (lanes.get(name) === lane) lanes.delete(name);
-}
-
-function drop({ lanes }: State, name: string, { channel }: Lane): void {
-  // Its end takes it from the lanes; that may take a while, and nobody is to wait for it.
-  lanes.delete(name);
-  void closeSoon(channel);
+/** A message without a queue is confirmed too. It is returned before that, but the client tells of it a turn later. */
+function confirmedOn(returned: Set<string>): Lane['confirmed'] {
+  return gather((batch) => {
+    setImmediate(() => {
+      for (const { messageId, message, resolve, reject } of batch) {
+        if (returned.delete(messageId)) reject(new Unroutable(`there is no queue ${message.queue}`));
+        else resolve();
+      }
+    });
+  });
 }
