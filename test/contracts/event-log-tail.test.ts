@@ -268,12 +268,25 @@ describe('whole streams in memory', () => {
     }
   });
 
-  it('are forgotten when they are too many, those that were read longest ago first', async () => {
+  it('are forgotten when they are too many, those that nobody has asked for the longest first', async () => {
     const streams = openTailStreams();
     for (let index = 0; index <= 2_048; index += 1) {
       await streams.load(`order-${String(index)}`, () => Promise.resolve([]));
+      streams.get('order-0');
     }
-    expect(streams.get('order-0')).toBeUndefined();
-    expect(streams.get('order-1')).toEqual([]);
+    expect(streams.get('order-0')).toEqual([]);
+    expect(streams.get('order-1')).toBeUndefined();
+    expect(streams.get('order-2')).toEqual([]);
+  });
+
+  it('are forgotten with the events they began with, unless they were read lately', async () => {
+    const streams = openTailStreams();
+    streams.add(recorded(1));
+    streams.evict('order-1');
+    expect(streams.get('order-1')).toBeUndefined();
+    await streams.load('order-1', () => Promise.resolve([recorded(1)]));
+    streams.add(recorded(2));
+    streams.evict('order-1');
+    expect(versionsOf(streams.get('order-1'))).toEqual([1, 2]);
   });
 });

@@ -267,7 +267,7 @@ async function positionOfRetry(access: Access, wanted: Append, events: readonly 
 function readEvents(access: Access, request: messages.ReadReq): Promise<readonly WireEvent[]> {
   const { connection, limits, onRetry, watched = unwatched } = access;
   let tries = 0;
-  let failure: unknown = new EventStoreDBError('EventStoreDB: no answer', true);
+  let failure: unknown;
   return persistently(limits, async (deadline) => {
     if (tries > 0) onRetry?.(failure);
     tries += 1;

@@ -42,7 +42,7 @@ export function openTail(log: EventLog, { catchUpMs, pauseMs, events: most }: Ta
   const followOnce = async (): Promise<void> => {
     const streams = openTailStreams();
     const from = await log.head();
-    const forgotten = ({ stream }: RecordedEvent): void => streams.forget(stream);
+    const forgotten = ({ stream }: RecordedEvent): void => streams.evict(stream);
     const events = openTailEvents({ from, forgotten, ...(most !== undefined && { events: most }) });
     followed = { events, streams };
     for await (const batch of log.subscribe(from, {}, stopping.signal)) {

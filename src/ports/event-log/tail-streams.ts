@@ -1,13 +1,14 @@
 import type { RecordedEvent } from './event-log.ts';
 import { weightOf } from './tail-events.ts';
 
-/** Whole streams, kept up with the newest events: those that began among them, and those that were read lately. */
+/** Whole streams, kept up with the newest events: those that began among them, and those that were asked for lately. */
 export interface TailStreams {
   /** All events of the stream that have come, none if there is no such stream; undefined unless all of them are known. */
   readonly get: (stream: string) => readonly RecordedEvent[] | undefined;
   /** In the order of the log, each once or again. */
   readonly add: (event: RecordedEvent) => void;
-  readonly forget: (stream: string) => void;
+  /** One of its events is kept no longer elsewhere: unless it was read lately, it is not kept here either. */
+  readonly evict: (stream: string) => void;
   /**
    * Remembers the whole stream as `read` finds it, together with what comes meanwhile: what was read may be older than what has
    * come, and what has come older than what was read. Answers what was read.
@@ -23,7 +24,7 @@ const MAX_LOADED_WEIGHT = 16 * 1024;
 
 export function openTailStreams(): TailStreams {
   const known = new Map<string, RecordedEvent[]>();
-  /** Of those that were read, the longest ago first. */
+  /** Of those that were read from the log, the one that nobody has asked for the longest first. */
   const loaded = new Set<string>();
   /** What has come of a stream since a read of it began, for each such read. */
   const loading = new Map<string, Set<RecordedEvent[]>>();
@@ -38,8 +39,13 @@ export function openTailStreams(): TailStreams {
     if (loaded.size > MAX_LOADED && longestAgo !== undefined) forget(longestAgo);
   };
   return {
-    get: (stream) => known.get(stream),
-    forget,
+    get: (stream) => {
+      if (loaded.delete(stream)) loaded.add(stream);
+      return known.get(stream);
+    },
+    evict: (stream) => {
+      if (!loaded.has(stream)) known.delete(stream);
+    },
     add: (event) => {
       for (const since of loading.get(event.stream) ?? []) since.push(event);
       const events = known.get(event.stream);
