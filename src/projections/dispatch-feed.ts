@@ -1,11 +1,11 @@
 import { changesTo } from './changes.ts';
 import type { DispatchOptions } from './dispatch.ts';
 import { dueEntries, markFed, nextDue, type Entry } from './dispatch-index.ts';
-import type { Exclusive } from './run.ts';
 import { wakeAt } from './wake.ts';
 import { openOutage } from '../log.ts';
 import type { Job, QueueName } from '../ports/broker/broker.ts';
 import { QueueFull, QUEUES } from '../ports/broker/broker.ts';
+import type { Exclusive } from '../ports/state/exclusive.ts';
 
 export interface Feeder {
   /** Something may be due. */

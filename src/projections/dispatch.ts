@@ -3,11 +3,12 @@ import { DISPATCH_TYPES, foldDispatch } from './dispatch-index.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { reclaim, refeedSuspects } from './dispatch-refeed.ts';
 import type { ProjectionStatus } from './run.ts';
-import { exclusive, runProjection } from './run.ts';
+import { runProjection } from './run.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { Broker } from '../ports/broker/broker.ts';
 import type { EventLog } from '../ports/event-log/event-log.ts';
+import { exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 export interface DispatchOptions {

@@ -3,7 +3,7 @@ import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { decideRouting } from './route-decision.ts';
 import { duePending, foldRoute, nextPending, ROUTE_TYPES, userOf, type Pending } from './route-pending.ts';
 import type { ProjectionStatus } from './run.ts';
-import { exclusive, runProjection } from './run.ts';
+import { runProjection } from './run.ts';
 import { wakeAt } from './wake.ts';
 import type { Channel, Metadata } from '../events/event.ts';
 import { metadata } from '../events/metadata.ts';
@@ -14,6 +14,7 @@ import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventLog, NewEvent, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
+import { exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 export interface RouteOptions {

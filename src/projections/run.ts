@@ -8,6 +8,7 @@ import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventBatch, EventFilter, EventLog, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { START } from '../ports/event-log/event-log.ts';
+import type { Exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 /** Something derived from the log, with local state that holds its own checkpoint. */
@@ -48,18 +49,6 @@ export interface RunOptions {
   readonly stallMs?: number;
   /** Pause before a failed subscription or commit is tried again; milliseconds. */
   readonly pauseMs?: number;
-}
-
-export type Exclusive = <T>(task: () => Promise<T>) => Promise<T>;
-
-/** Runs one task after the other, in order of arrival. */
-export function exclusive(): Exclusive {
-  let last: Promise<unknown> = Promise.resolve();
-  return (task) => {
-    const next = last.then(task, task);
-    last = next.catch(() => undefined);
-    return next;
-  };
 }
 
 /** Where a state says how far the log is folded into it. */
