@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Changes } from './changes.ts';
-import { applyChange, changesTo } from './changes.ts';
+import { changesTo, type Changes, type RevocableChanges } from './changes.ts';
 import { followLog, PAUSE_MS } from './follow.ts';
 import { LEASE_TAKEN } from './held.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
@@ -129,12 +128,12 @@ async function commit(run: Run, { events, position }: EventBatch, stopping: Abor
   run.committedAt = performance.now();
 }
 
-function foldOrPark(run: Run, event: RecordedEvent, changes: Changes): void {
+function foldOrPark(run: Run, event: RecordedEvent, changes: RevocableChanges): void {
   for (let attempt = 1; attempt <= FOLD_TRIES; attempt += 1) {
-    const trial = changesTo(changes);
     try {
-      run.projection.fold(event, trial);
-      for (const change of trial.list()) applyChange(changes, change);
+      changes.attempt(() => {
+        run.projection.fold(event, changes);
+      });
       return;
     } catch (error) {
       if (attempt === FOLD_TRIES) park(run, { event, error }, changes);
