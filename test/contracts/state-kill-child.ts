@@ -6,11 +6,12 @@
 import { setImmediate } from 'node:timers/promises';
 import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
-import { SILENT } from '../support/pipeline.ts';
 
 const [directory = '', kind] = process.argv.slice(2);
 const { value: kept } = await openLmdbState(directory);
-const options = { logger: SILENT, freeBytes: () => Infinity, everyMs: 20 };
+const silent = (): void => undefined;
+const logger = { debug: silent, info: silent, warn: silent, error: silent };
+const options = { logger, freeBytes: () => Infinity, everyMs: 20 };
 const store = kind === 'buffered' ? openBufferedStates(kept, options).value : kept;
 const states = [store.open('route'), store.open('dispatch')];
 /** Of each of them: a crash need not set both back to the same commit. */

@@ -257,7 +257,7 @@ describe.each(ADAPTERS)('$name', ({ open, kind }) => {
     await withTempDir(async (path) => {
       const names = ['route', 'dispatch'];
       const written = names.map(() => 0);
-      for (const kills of kind === 'embedded' ? [20, 100] : [500, 2_000]) {
+      for (const kills of kind === 'embedded' ? [20, 100] : [300, 1_000]) {
         const acknowledged = await commitUntilKilled(path, kind, kills);
         const reopened = await open(path);
         for (const [index, name] of names.entries()) {
