@@ -1,5 +1,5 @@
 import { openFeeder } from './dispatch-feed.ts';
-import { DISPATCH_TYPES, foldDispatch } from './dispatch-index.ts';
+import { DISPATCH_TYPES, foldDispatch, type Entry } from './dispatch-index.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { reclaim, refeedSuspects } from './dispatch-refeed.ts';
 import type { ProjectionStatus } from './run.ts';
@@ -49,15 +49,18 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
   const { log, state, logger, lease = ALWAYS_HELD, refeedEveryMs = 5_000 } = options;
   await reclaim(options);
   const alone = exclusive();
+  /** Folded, but not committed. */
+  const opened: Entry[] = [];
   const feeder = openFeeder({ ...options, alone, mayFeed: () => projection.value().mayAct });
   const projection = runProjection(
     {
       name: 'dispatch',
       filter: { types: DISPATCH_TYPES },
       state,
-      fold: foldDispatch,
-      // Before the end of the log is reached, what looks open may have ended long ago.
-      committed: feeder.wake,
+      fold: (event, changes) => void opened.push(...foldDispatch(event, changes)),
+      committed: () => {
+        feeder.added(opened.splice(0));
+      },
     },
     { log, logger, exclusive: alone, lease },
   );
