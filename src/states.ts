@@ -4,6 +4,7 @@ import type { SnapshotsConfig } from './config-snapshots.ts';
 import type { Scope, Started } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
+import { openBufferedStates } from './ports/state/buffered.ts';
 import { openGuardedStates } from './ports/state/guarded.ts';
 import type { StateStore } from './ports/state/state.ts';
 import { checkpointOf } from './projections/run.ts';
@@ -54,10 +55,11 @@ export async function openStates(scope: Scope, options: StatesOptions): Promise<
   const path = statesPath(options);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await restoreSnapshot({ ...options, path, place: options.snapshots });
-  const store = scope.use(await options.open(path));
+  const kept = openGuardedStates(scope.use(await options.open(path)), options.freeBytes);
+  const store = scope.use(openBufferedStates(kept, options));
   await removeFormer(store, options.logger);
   await startOverBeyondEnd(store, options);
-  return openGuardedStates(store, options.freeBytes);
+  return store;
 }
 
 /** Makes snapshots from now on, where there is a folder for them. */

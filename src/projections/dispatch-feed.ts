@@ -1,15 +1,17 @@
 import { changesTo } from './changes.ts';
 import type { DispatchOptions } from './dispatch.ts';
 import { dueEntries, markFed, nextDue, type Entry } from './dispatch-index.ts';
-import type { Exclusive } from './run.ts';
 import { wakeAt } from './wake.ts';
 import { openOutage } from '../log.ts';
 import type { Job, QueueName } from '../ports/broker/broker.ts';
 import { QueueFull, QUEUES } from '../ports/broker/broker.ts';
+import type { Exclusive } from '../ports/state/exclusive.ts';
 
 export interface Feeder {
-  /** Something may be due. */
+  /** Anything may be due, in any queue. */
   readonly wake: () => void;
+  /** These are in the index now. */
+  readonly added: (entries: readonly Pick<Entry, 'queue' | 'due'>[]) => void;
   /** Waits for publishes under way. */
   readonly stop: () => Promise<void>;
 }
@@ -26,21 +28,28 @@ const RETRY_MS = 250;
 
 /** Keeps every queue fed with what is due, each on its own: a queue that is full or fails holds up no other. */
 export function openFeeder(options: FeederOptions): Feeder {
-  const { state, logger, now } = options;
+  const { logger, now } = options;
   const feeding = new Map<QueueName, Promise<void>>();
   const failing = new Set<QueueName>();
   const outage = openOutage(logger, {
     failed: 'a queue could not be fed; trying again',
     well: 'all queues are fed again',
   });
+  const { times: looks, look } = openLooks();
   let stopped = false;
   const wake = wakeAt(() => {
     if (!options.mayFeed()) return;
-    for (const queue of QUEUES) if (!feeding.has(queue)) start(queue);
+    const time = now();
+    for (const [queue, at] of looks) {
+      if (feeding.has(queue)) continue;
+      if (at <= time) start(queue);
+      else wake.at(at);
+    }
   }, now);
 
   function start(queue: QueueName): void {
-    const task = feed(queue)
+    looks.delete(queue);
+    const task = feed(options, queue, () => stopped)
       .then((next) => {
         failing.delete(queue);
         if (failing.size === 0) outage.over({});
@@ -49,33 +58,61 @@ export function openFeeder(options: FeederOptions): Feeder {
       .catch((err: unknown) => {
         failing.add(queue);
         outage.met({ queue, err });
-        return now() + RETRY_MS;
+        return 'later' as const;
       })
       .then((next) => {
         feeding.delete(queue);
-        wake.at(next);
+        // What was added meanwhile.
+        wake.at(looks.get(queue) ?? null);
+        look(queue, next === 'later' ? -Infinity : next);
+        wake.at(next === 'later' ? now() + RETRY_MS : next);
       });
     feeding.set(queue, task);
   }
 
-  /** Publishes what is due until nothing is; answers when to look again. */
-  async function feed(queue: QueueName): Promise<number | null> {
-    for (;;) {
-      const time = now();
-      const due = dueEntries(state, queue, time, WINDOW);
-      if (due.length === 0 || stopped || !options.mayFeed()) return nextDue(state, queue, time);
-      if (!(await feedWindow(options, due))) return now() + RETRY_MS;
-    }
-  }
-
   return {
-    wake: wake.now,
+    wake: () => {
+      for (const queue of QUEUES) look(queue, -Infinity);
+      wake.now();
+    },
+    added: (entries) => {
+      for (const { queue, due } of entries) look(queue, due);
+      wake.now();
+    },
     stop: async () => {
       stopped = true;
       wake.stop();
       await Promise.all(feeding.values());
     },
   };
+}
+
+/** Publishes what is due until nothing is; answers when to look again. */
+async function feed(
+  options: FeederOptions,
+  queue: QueueName,
+  isStopped: () => boolean,
+): Promise<number | 'later' | null> {
+  const { state, now, mayFeed } = options;
+  for (;;) {
+    const time = now();
+    const due = dueEntries(state, queue, time, WINDOW);
+    if (due.length === 0 || isStopped()) return nextDue(state, queue, time);
+    if (!mayFeed()) return time;
+    if (!(await feedWindow(options, due))) return 'later';
+  }
+}
+
+/** When each queue is to be looked at; one without a time waits for what is added. */
+function openLooks(): {
+  readonly times: Map<QueueName, number>;
+  readonly look: (queue: QueueName, at: number | null) => void;
+} {
+  const times = new Map<QueueName, number>(QUEUES.map((queue) => [queue, -Infinity]));
+  const look = (queue: QueueName, at: number | null): void => {
+    if (at !== null) times.set(queue, Math.min(at, times.get(queue) ?? Infinity));
+  };
+  return { times, look };
 }
 
 /** Publishes and marks; answers whether all were taken. A full queue is no fault: the rest stays in the index. */

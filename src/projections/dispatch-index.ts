@@ -45,48 +45,53 @@ export const DISPATCH_TYPES = [
   'DeliveryDeadLettered',
 ] as const;
 
-/** Folds one event into the index: a routing opens deliveries, an attempt or a failure sets the next due time, an ending closes. */
-export function foldDispatch(event: RecordedEvent, changes: Changes): void {
+/**
+ * Folds one event into the index: a routing opens deliveries, an attempt or a failure sets the next due time, an ending
+ * closes. Answers what is to be published from now on.
+ */
+export function foldDispatch(event: RecordedEvent, changes: Changes): readonly Entry[] {
   const decoded = decode(event);
   switch (decoded.type) {
     case 'NotificationRouted':
-      for (const decision of decoded.data.decisions) open(event, decision, decoded.data.expiresAt, changes);
-      return;
+      return decoded.data.decisions.flatMap((decision) => open(event, decision, decoded.data.expiresAt, changes));
     case 'DeliveryAttempted':
-      schedule(decoded.data, decoded.data.claimUntil, changes);
-      return;
+      return schedule(decoded.data, decoded.data.claimUntil, changes);
     case 'DeliveryRetryScheduled':
-      schedule(decoded.data, decoded.data.retryAt, changes);
-      return;
+      return schedule(decoded.data, decoded.data.retryAt, changes);
     case 'DeliveryOutcomeUnknown':
-      if (decoded.data.retryAt !== null) schedule(decoded.data, decoded.data.retryAt, changes);
-      return;
+      return decoded.data.retryAt === null ? [] : schedule(decoded.data, decoded.data.retryAt, changes);
     case 'DeliverySent':
     case 'DeliveryDelivered':
     case 'DeliveryBounced':
       revive(changes, decoded.data.deliveryId);
       forget(changes, decoded.data.deliveryId);
-      return;
+      return [];
     case 'DeliveryHeld':
     case 'DeliveryRejected':
     case 'DeliveryExpired':
     case 'DeliveryCancelled':
     case 'DeliverySuppressed':
       forget(changes, decoded.data.deliveryId);
-      return;
+      return [];
     case 'DeliveryDeadLettered':
       bury(changes, decoded.data.deliveryId);
       forget(changes, decoded.data.deliveryId);
-      return;
+      return [];
     default:
+      return [];
   }
 }
 
-function open({ metadata }: RecordedEvent, decision: Decision, expiresAt: string | null, changes: Changes): void {
+function open(
+  { metadata }: RecordedEvent,
+  decision: Decision,
+  expiresAt: string | null,
+  changes: Changes,
+): readonly Entry[] {
   const { notification, tenant, occurredAt, traceparent } = metadata;
   if (notification === undefined) throw new Error('a routing that does not say of which notification');
-  if (decision.outcome !== 'QUEUE') return;
-  put(changes, {
+  if (decision.outcome !== 'QUEUE') return [];
+  const entry: Entry = {
     tenant,
     notificationId: notification.id,
     deliveryId: decision.deliveryId,
@@ -98,7 +103,9 @@ function open({ metadata }: RecordedEvent, decision: Decision, expiresAt: string
     session: null,
     refeeds: 0,
     ...(traceparent !== undefined && { traceparent }),
-  });
+  };
+  put(changes, entry);
+  return [entry];
 }
 
 /** The attempt after this one is due then. Nothing when the delivery has ended in the meantime. */
@@ -106,11 +113,13 @@ function schedule(
   { deliveryId, attempt }: { readonly deliveryId: string; readonly attempt: number },
   due: string,
   changes: Changes,
-): void {
+): readonly Entry[] {
   const entry = read(changes, deliveryId);
-  if (entry === null || attempt + 1 < entry.attempt) return;
+  if (entry === null || attempt + 1 < entry.attempt) return [];
+  const next = { ...entry, attempt: attempt + 1, due: Date.parse(due), fedAt: null, session: null, refeeds: 0 };
   drop(changes, entry);
-  put(changes, { ...entry, attempt: attempt + 1, due: Date.parse(due), fedAt: null, session: null, refeeds: 0 });
+  put(changes, next);
+  return [next];
 }
 
 function bury(changes: Changes, deliveryId: string): void {

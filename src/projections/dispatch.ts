@@ -1,13 +1,14 @@
 import { openFeeder } from './dispatch-feed.ts';
-import { DISPATCH_TYPES, foldDispatch } from './dispatch-index.ts';
+import { DISPATCH_TYPES, foldDispatch, type Entry } from './dispatch-index.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { reclaim, refeedSuspects } from './dispatch-refeed.ts';
 import type { ProjectionStatus } from './run.ts';
-import { exclusive, runProjection } from './run.ts';
+import { runProjection } from './run.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { Broker } from '../ports/broker/broker.ts';
 import type { EventLog } from '../ports/event-log/event-log.ts';
+import { exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 export interface DispatchOptions {
@@ -48,15 +49,18 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
   const { log, state, logger, lease = ALWAYS_HELD, refeedEveryMs = 5_000 } = options;
   await reclaim(options);
   const alone = exclusive();
+  /** Folded, but not committed. */
+  const opened: Entry[] = [];
   const feeder = openFeeder({ ...options, alone, mayFeed: () => projection.value().mayAct });
   const projection = runProjection(
     {
       name: 'dispatch',
       filter: { types: DISPATCH_TYPES },
       state,
-      fold: foldDispatch,
-      // Before the end of the log is reached, what looks open may have ended long ago.
-      committed: feeder.wake,
+      fold: (event, changes) => void opened.push(...foldDispatch(event, changes)),
+      committed: () => {
+        feeder.added(opened.splice(0));
+      },
     },
     { log, logger, exclusive: alone, lease },
   );

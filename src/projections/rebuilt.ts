@@ -1,10 +1,11 @@
 import { DISPATCH_TYPES, foldDispatch } from './dispatch-index.ts';
 import { foldReceipts, RECEIPT_SCHEDULE, RECEIPT_TYPES } from './receipts-index.ts';
 import { foldRoute, ROUTE_TYPES } from './route-pending.ts';
-import { exclusive, runProjection, type Projection, type ProjectionStatus } from './run.ts';
+import { runProjection, type Projection, type ProjectionStatus } from './run.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventLog, RecordedEvent } from '../ports/event-log/event-log.ts';
+import { exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 /** The projections that keep a local state. */

@@ -2,14 +2,15 @@ import type { Entry, ReceiptSchedule } from './receipts-index.ts';
 import { dueEntries, entriesOf, foldReceipts, nextDue, nextTry, postpone } from './receipts-index.ts';
 import { RECEIPT_SCHEDULE, RECEIPT_TYPES } from './receipts-index.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
-import type { Exclusive, ProjectionStatus } from './run.ts';
-import { exclusive, runProjection } from './run.ts';
+import type { ProjectionStatus } from './run.ts';
+import { runProjection } from './run.ts';
 import { wakeAt } from './wake.ts';
 import type { Receipt } from '../events/outcome.ts';
 import type { ReceiptEnding } from '../events/receipts.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventLog } from '../ports/event-log/event-log.ts';
+import { exclusive, type Exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 export interface ReceiptsOptions {

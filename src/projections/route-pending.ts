@@ -5,6 +5,7 @@ import type { Device, UserEvent, UserState } from '../events/users.ts';
 import { evolveUser } from '../events/users.ts';
 import { streamOf } from '../ids.ts';
 import type { RecordedEvent } from '../ports/event-log/event-log.ts';
+import { textOf } from '../ports/state/keys.ts';
 import type { State } from '../ports/state/state.ts';
 
 /** A request that waits for its routing: all that the decision needs besides the user. */
@@ -37,8 +38,14 @@ export const ROUTE_TYPES = [
   'DeviceDeactivated',
 ] as const;
 
-/** Folds one event; answers the notification whose routing is settled by it. */
-export function foldRoute(event: RecordedEvent, changes: Changes): string | null {
+/** What an event means for the requests that wait. */
+export interface RouteFolded {
+  readonly kind: 'opened' | 'settled';
+  readonly notificationId: string;
+}
+
+/** Folds one event; answers the notification that waits for its routing from now on, or no longer. */
+export function foldRoute(event: RecordedEvent, changes: Changes): RouteFolded | null {
   const decoded = decode(event);
   switch (decoded.type) {
     case 'NotificationRequested': {
@@ -47,7 +54,7 @@ export function foldRoute(event: RecordedEvent, changes: Changes): string | null
       const key: PendingKey = ['pending', decoded.data.lane === 'BULK' ? 1 : 0, Date.parse(due), pending.context.id];
       changes.put(key, pending);
       changes.put(['open', pending.context.id], key);
-      return null;
+      return { kind: 'opened', notificationId: pending.context.id };
     }
     case 'NotificationRouted':
     case 'NotificationCancelled':
@@ -74,14 +81,14 @@ function pendingOf(
   return { context: notification, tenant, correlationId, eventId: id, version, channels, expiresAt, ...traced };
 }
 
-function settle({ metadata: { notification } }: RecordedEvent, changes: Changes): string | null {
+function settle({ metadata: { notification } }: RecordedEvent, changes: Changes): RouteFolded {
   if (notification === undefined) throw new Error('an event of a notification that does not say which');
   const key = changes.get(['open', notification.id]) as PendingKey | undefined;
   if (key !== undefined) {
     changes.del(key);
     changes.del(['open', notification.id]);
   }
-  return notification.id;
+  return { kind: 'settled', notificationId: notification.id };
 }
 
 function foldUser(event: RecordedEvent, decoded: UserEvent, changes: Changes): void {
@@ -141,12 +148,57 @@ function keysOf(tenant: string, { id, token }: Device): readonly HolderKey[] {
   ];
 }
 
-/** Requests whose time has come, transactional ones first, then by time; at most `limit` a lane. */
-export function duePending(state: State, now: number, limit: number): readonly Pending[] {
-  return LANES.flatMap((lane) => {
-    const found = state.list(['pending', lane], { to: ['pending', lane, now + 1], limit });
-    return found.map(([, pending]) => pending as Pending);
-  });
+/** Requests whose time has come, each once. */
+export interface DuePending {
+  /** Transactional ones first, then by time; at most `limit`, none of those that `isTaken`. They are not looked for again. */
+  readonly take: (now: number, limit: number, isTaken: (id: string) => boolean) => readonly Pending[];
+  /** Looks for it again: it has come into the state, or nothing came of its taking. */
+  readonly back: (id: string) => void;
+}
+
+/** Goes on in each lane where its last look ended: what was taken stays in the state until its routing comes back. */
+export function openDuePending(state: State): DuePending {
+  const from = new Map<number, PendingKey>();
+  function* after(lane: number, now: number, size: number): Generator<Pending> {
+    for (let found = size; found === size;) {
+      const start = from.get(lane);
+      const page = state.list(['pending', lane], {
+        ...(start && { from: start }),
+        to: ['pending', lane, now + 1],
+        limit: size,
+      });
+      for (const [key, pending] of page) {
+        from.set(lane, key as PendingKey);
+        yield pending as Pending;
+      }
+      found = page.length;
+    }
+  }
+  return {
+    take: (now, limit, isTaken) => {
+      const taken: Pending[] = [];
+      for (const lane of LANES) {
+        if (taken.length === limit) break;
+        // One more: what ended the last look is found once more.
+        for (const pending of after(lane, now, limit + 1)) {
+          if (!isTaken(pending.context.id)) taken.push(pending);
+          if (taken.length === limit) break;
+        }
+      }
+      return taken;
+    },
+    back: (id) => {
+      if (from.size === 0) return;
+      const key = state.get(['open', id]) as PendingKey | undefined;
+      if (key === undefined) return;
+      const reached = from.get(key[1]);
+      if (reached !== undefined && isBefore(key, reached)) from.set(key[1], key);
+    },
+  };
+}
+
+function isBefore(a: PendingKey, b: PendingKey): boolean {
+  return textOf(a) < textOf(b);
 }
 
 /** The user as of everything folded so far. */

@@ -1,9 +1,10 @@
 import type { Changes } from './changes.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
 import { decideRouting } from './route-decision.ts';
-import { duePending, foldRoute, nextPending, ROUTE_TYPES, userOf, type Pending } from './route-pending.ts';
+import { foldRoute, nextPending, openDuePending, ROUTE_TYPES, userOf } from './route-pending.ts';
+import type { DuePending, Pending, RouteFolded } from './route-pending.ts';
 import type { ProjectionStatus } from './run.ts';
-import { exclusive, runProjection } from './run.ts';
+import { runProjection } from './run.ts';
 import { wakeAt } from './wake.ts';
 import type { Channel, Metadata } from '../events/event.ts';
 import { metadata } from '../events/metadata.ts';
@@ -14,6 +15,7 @@ import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventLog, NewEvent, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { WrongExpectedVersion } from '../ports/event-log/event-log.ts';
+import { exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 export interface RouteOptions {
@@ -45,8 +47,9 @@ const RETRY_MS = 1_000;
 export function startRoute(options: RouteOptions): Started<() => ProjectionStatus> {
   const { lease = ALWAYS_HELD } = options;
   const inFlight = new Set<string>();
-  /** Folded, but not committed: the state still shows them as pending, so they stay in flight until it does not. */
-  const settled: string[] = [];
+  const due = openDuePending(options.state);
+  /** Not committed yet: until then the state shows what is settled as pending, and what is opened not at all. */
+  const folded: RouteFolded[] = [];
   const tasks = new Set<Promise<void>>();
   const reportFault = faultReporter(options);
   const wake = wakeAt(() => {
@@ -57,9 +60,9 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       name: 'route',
       filter: { types: ROUTE_TYPES },
       state: options.state,
-      fold: (event, changes) => void settled.push(...settledBy(event, changes)),
+      fold: (event, changes) => void folded.push(...foldedBy(event, changes)),
       committed: (live) => {
-        for (const id of settled.splice(0)) inFlight.delete(id);
+        for (const each of folded.splice(0)) noted(each, inFlight, due);
         if (live) wake.now();
       },
     },
@@ -68,9 +71,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
 
   function decideDue(): number | null {
     const now = options.now();
-    const found = duePending(options.state, now, inFlight.size + WINDOW);
-    const due = found.filter(({ context }) => !inFlight.has(context.id));
-    for (const pending of due.slice(0, WINDOW - inFlight.size)) {
+    for (const pending of due.take(now, WINDOW - inFlight.size, (id) => inFlight.has(id))) {
       inFlight.add(pending.context.id);
       const task = routeOne(pending).finally(() => tasks.delete(task));
       tasks.add(task);
@@ -87,6 +88,7 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
       if (error instanceof WrongExpectedVersion) return;
       reportFault(pending, error);
       inFlight.delete(context.id);
+      due.back(context.id);
       wake.at(options.now() + RETRY_MS);
     }
   }
@@ -103,9 +105,14 @@ export function startRoute(options: RouteOptions): Started<() => ProjectionStatu
   };
 }
 
-function settledBy(event: RecordedEvent, changes: Changes): readonly string[] {
-  const id = foldRoute(event, changes);
-  return id === null ? [] : [id];
+function noted({ kind, notificationId }: RouteFolded, inFlight: Set<string>, due: DuePending): void {
+  if (kind === 'settled') inFlight.delete(notificationId);
+  else due.back(notificationId);
+}
+
+function foldedBy(event: RecordedEvent, changes: Changes): readonly RouteFolded[] {
+  const folded = foldRoute(event, changes);
+  return folded === null ? [] : [folded];
 }
 
 /** A log that takes nothing refuses every routing: one line a second tells it. */

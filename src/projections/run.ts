@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Changes } from './changes.ts';
-import { applyChange, changesTo } from './changes.ts';
+import { changesTo, type Changes, type RevocableChanges } from './changes.ts';
 import { followLog, PAUSE_MS } from './follow.ts';
 import { LEASE_TAKEN } from './held.ts';
 import { ALWAYS_HELD, type Lease } from './lease.ts';
@@ -8,6 +7,7 @@ import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { EventBatch, EventFilter, EventLog, Position, RecordedEvent } from '../ports/event-log/event-log.ts';
 import { START } from '../ports/event-log/event-log.ts';
+import type { Exclusive } from '../ports/state/exclusive.ts';
 import type { State } from '../ports/state/state.ts';
 
 /** Something derived from the log, with local state that holds its own checkpoint. */
@@ -48,18 +48,6 @@ export interface RunOptions {
   readonly stallMs?: number;
   /** Pause before a failed subscription or commit is tried again; milliseconds. */
   readonly pauseMs?: number;
-}
-
-export type Exclusive = <T>(task: () => Promise<T>) => Promise<T>;
-
-/** Runs one task after the other, in order of arrival. */
-export function exclusive(): Exclusive {
-  let last: Promise<unknown> = Promise.resolve();
-  return (task) => {
-    const next = last.then(task, task);
-    last = next.catch(() => undefined);
-    return next;
-  };
 }
 
 /** Where a state says how far the log is folded into it. */
@@ -140,12 +128,12 @@ async function commit(run: Run, { events, position }: EventBatch, stopping: Abor
   run.committedAt = performance.now();
 }
 
-function foldOrPark(run: Run, event: RecordedEvent, changes: Changes): void {
+function foldOrPark(run: Run, event: RecordedEvent, changes: RevocableChanges): void {
   for (let attempt = 1; attempt <= FOLD_TRIES; attempt += 1) {
-    const trial = changesTo(changes);
     try {
-      run.projection.fold(event, trial);
-      for (const change of trial.list()) applyChange(changes, change);
+      changes.attempt(() => {
+        run.projection.fold(event, changes);
+      });
       return;
     } catch (error) {
       if (attempt === FOLD_TRIES) park(run, { event, error }, changes);

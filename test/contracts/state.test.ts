@@ -7,13 +7,36 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Started } from '../../src/lifecycle.ts';
+import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
 import type { Change, Key, State, StateStore } from '../../src/ports/state/state.ts';
 import { BACKUP_SCRIPT } from '../support/backup-script.ts';
+import { SILENT } from '../support/pipeline.ts';
 import { openTempDir, withTempDir } from '../support/temp-dir.ts';
 import { exitOf, startTs } from '../support/ts-child.ts';
 
-describe('the embedded state', () => {
+interface Adapter {
+  readonly name: string;
+  readonly open: (path: string) => Promise<Started<StateStore>>;
+  /** Of the child that is killed. */
+  readonly kind: 'embedded' | 'buffered';
+}
+
+function buffered(name: string, everyMs: number): Adapter {
+  const open = async (path: string): Promise<Started<StateStore>> => {
+    const { value: kept } = await openLmdbState(path, BACKUP_SCRIPT);
+    return openBufferedStates(kept, { logger: SILENT, freeBytes: () => Infinity, everyMs });
+  };
+  return { name, open, kind: 'buffered' };
+}
+
+const ADAPTERS: readonly Adapter[] = [
+  { name: 'the embedded state', open: (path) => openLmdbState(path, BACKUP_SCRIPT), kind: 'embedded' },
+  buffered('the embedded state, written behind, later', 3_600_000),
+  buffered('the embedded state, written behind, at once', 0),
+];
+
+describe.each(ADAPTERS)('$name', ({ open, kind }) => {
   let directory: Started<string>;
   let store: Started<StateStore>;
   let names = 0;
@@ -21,7 +44,7 @@ describe('the embedded state', () => {
 
   beforeAll(async () => {
     directory = await openTempDir();
-    store = await openLmdbState(directory.value, BACKUP_SCRIPT);
+    store = await open(directory.value);
   });
   afterAll(async () => {
     await store.stop();
@@ -152,13 +175,13 @@ describe('the embedded state', () => {
 
   it('names the states it holds, and removes one that is not in use', async () => {
     await withTempDir(async (path) => {
-      const first = await openLmdbState(path);
+      const first = await open(path);
       await first.value.open('route').commit([{ put: ['a'], value: 1 }]);
       first.value.open('dispatch');
       expect(first.value.names().toSorted()).toEqual(['dispatch', 'route']);
       await expect(first.value.remove('route')).rejects.toThrow('in use');
       await first.stop();
-      const second = await openLmdbState(path);
+      const second = await open(path);
       await second.value.remove('route');
       expect(second.value.names()).toEqual(['dispatch']);
       expect(second.value.open('route').list([])).toEqual([]);
@@ -168,7 +191,7 @@ describe('the embedded state', () => {
 
   it('copies all states as of one moment while they are committed to, and tells what the copy holds', async () => {
     await withTempDir(async (path) => {
-      const source = await openLmdbState(join(path, 'source'), BACKUP_SCRIPT);
+      const source = await open(join(path, 'source'));
       const state = source.value.open('route');
       source.value.open('nothing');
       let [number, stopped] = [0, false];
@@ -188,7 +211,7 @@ describe('the embedded state', () => {
       expect(backup.bytes).toBe(bytes.length);
       expect(backup.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
       expect((await readdir(path)).toSorted()).toEqual(['data.mdb', 'source']);
-      const copy = await openLmdbState(path);
+      const copy = await open(path);
       const checkpoint = copy.value.open('route').get(['checkpoint']);
       expect(backup.values).toEqual({ route: checkpoint ?? null, nothing: null });
       if (checkpoint !== undefined) expectWholeCommits(copy.value.open('route'), 1);
@@ -202,7 +225,7 @@ describe('the embedded state', () => {
       const order = { scratch: join(path, 'scratch'), file: join(path, 'copy'), key: ['checkpoint'] };
       const copying = store.value.backup(order, stopping.signal);
       stopping.abort();
-      await expect(copying).rejects.toThrow('SIGKILL');
+      await expect(copying).rejects.toThrow(/SIGKILL|aborted/);
       const state = openState();
       await state.commit([{ put: ['a'], value: 1 }]);
       expect(state.get(['a'])).toBe(1);
@@ -214,7 +237,7 @@ describe('the embedded state', () => {
 
   it('refuses everything once it is closed, and holds it all when it is opened again', async () => {
     await withTempDir(async (path) => {
-      const first = await openLmdbState(path);
+      const first = await open(path);
       const state = first.value.open('route');
       const committing = state.commit([{ put: ['a'], value: 1 }]);
       await first.stop();
@@ -222,20 +245,29 @@ describe('the embedded state', () => {
       expect(() => state.get(['a'])).toThrow('the state store is closed');
       expect(() => first.value.open('dispatch')).toThrow('the state store is closed');
       await expect(state.commit([{ put: ['a'], value: 2 }])).rejects.toThrow('the state store is closed');
-      const second = await openLmdbState(path);
+      const second = await open(path);
       expect(second.value.open('route').get(['a'])).toBe(1);
       await second.stop();
     });
   });
 
-  it('has kept every acknowledged commit, each of them whole, when the process is killed without warning', async () => {
+  const keeps =
+    kind === 'embedded' ? 'has kept every acknowledged commit' : 'has gone back to an earlier commit at most';
+  it(`${keeps}, each of them whole, when the process is killed without warning`, async () => {
     await withTempDir(async (path) => {
-      for (const kills of [20, 100]) {
-        const acknowledged = await commitUntilKilled(path, kills);
-        const reopened = await openLmdbState(path);
-        for (const name of ['route', 'dispatch']) expectWholeCommits(reopened.value.open(name), acknowledged);
+      const names = ['route', 'dispatch'];
+      const written = names.map(() => 0);
+      for (const kills of kind === 'embedded' ? [20, 100] : [300, 1_000]) {
+        const acknowledged = await commitUntilKilled(path, kind, kills);
+        const reopened = await open(path);
+        for (const [index, name] of names.entries()) {
+          const state = reopened.value.open(name);
+          expectWholeCommits(state, kind === 'embedded' ? acknowledged : (written[index] ?? 0));
+          written[index] = Number(state.get(['checkpoint']) ?? 0);
+        }
         await reopened.stop();
       }
+      expect(Math.min(...written)).toBeGreaterThan(0);
     });
   }, 60_000);
 });
@@ -248,8 +280,8 @@ function commitOf(number: number): readonly Change[] {
   ];
 }
 
-async function commitUntilKilled(path: string, commits: number): Promise<number> {
-  const child = startTs(new URL('./state-kill-child.ts', import.meta.url), [path]);
+async function commitUntilKilled(path: string, kind: Adapter['kind'], commits: number): Promise<number> {
+  const child = startTs(new URL('./state-kill-child.ts', import.meta.url), [path, kind]);
   const exited = exitOf(child);
   let last = 0;
   let left = commits;
@@ -263,7 +295,7 @@ async function commitUntilKilled(path: string, commits: number): Promise<number>
 }
 
 function expectWholeCommits(state: State, acknowledged: number): void {
-  const checkpoint = Number(state.get(['checkpoint']));
+  const checkpoint = Number(state.get(['checkpoint']) ?? 0);
   expect(checkpoint).toBeGreaterThanOrEqual(acknowledged);
   const numbers = state.list(['number'], { limit: checkpoint + 10 });
   expect(numbers.map(([each]) => each[1])).toEqual(Array.from({ length: checkpoint }, (_, index) => index + 1));

@@ -154,7 +154,7 @@ async function runUntilDead(folder: string, options: PipelineOptions): Promise<v
         }),
     };
   };
-  const pipeline = await startPipeline(folder, { ...options, wrap });
+  const pipeline = await startPipeline(folder, { ...options, wrap, forgets: true });
   try {
     await eventually(async () => {
       const all = await states(pipeline.value);

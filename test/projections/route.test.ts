@@ -8,6 +8,7 @@ import type { Device } from '../../src/events/users.ts';
 import { deliveryId, streamOf, systemIds } from '../../src/ids.ts';
 import type { Started } from '../../src/lifecycle.ts';
 import type { EventBatch, EventLog } from '../../src/ports/event-log/event-log.ts';
+import type { State } from '../../src/ports/state/state.ts';
 import { startRoute, type RouteOptions } from '../../src/projections/route.ts';
 import { userOf } from '../../src/projections/route-pending.ts';
 import type { ProjectionStatus } from '../../src/projections/run.ts';
@@ -124,6 +125,43 @@ describe('routing', () => {
       const ids = [...(await requestedMany(world, 700)), ...(await requestedMany(world, 700))];
       await untilRouted(world, ids);
       expect(world.logger.errors).toEqual([]);
+    });
+  });
+
+  it('looks at what is under way no more, however long that takes and however often it is woken', async () => {
+    await withWorld(async (world) => {
+      await registered(world);
+      await requestedMany(world, 200);
+      const kept = world.state('route');
+      let listed = 0;
+      const state: State = {
+        ...kept,
+        list: (...args) => {
+          const found = kept.list(...args);
+          listed += found.length;
+          return found;
+        },
+      };
+      const held: (() => void)[] = [];
+      const log: EventLog = {
+        ...world.log,
+        append: async (...args) => {
+          await new Promise<void>((resolve) => held.push(resolve));
+          return world.log.append(...args);
+        },
+      };
+      const status = world.use(route(world, { state, log }));
+      await eventually(() => expect(held).toHaveLength(200));
+      const before = listed;
+      for (const id of ['bob', 'eve', 'joe', 'sue']) {
+        await registered(world, id);
+        await eventually(async () => expect(status().position).toBe(await world.log.head()));
+      }
+      expect(listed - before).toBeLessThan(50);
+      await eventually(() => {
+        for (const letGo of held.splice(0)) letGo();
+        expect(kept.count(['pending'])).toBe(0);
+      });
     });
   });
 

@@ -15,7 +15,9 @@ import type { Broker } from '../../src/ports/broker/broker.ts';
 import { openBroker } from '../../src/ports/broker/open.ts';
 import type { EventLog } from '../../src/ports/event-log/event-log.ts';
 import { openEventLog } from '../../src/ports/event-log/open.ts';
+import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
+import type { State, StateStore } from '../../src/ports/state/state.ts';
 import { startDispatch } from '../../src/projections/dispatch.ts';
 import { startRoute } from '../../src/projections/route.ts';
 import { composeWith } from '../../src/senders/compose.ts';
@@ -49,6 +51,8 @@ export interface PipelineOptions {
   readonly concurrency?: number;
   /** Where the projections keep their state, below the folder; another name is an empty state. */
   readonly stateName?: string;
+  /** What its states did not write before its end is lost, as when a process dies. */
+  readonly forgets?: boolean;
   /** Stands between the parts and the log. */
   readonly wrap?: (log: EventLog) => EventLog;
   readonly logger?: Log;
@@ -61,7 +65,15 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
     const config = readConfig({ DATA_DIR: folder, ...options.settings });
     const opened = scope.use(await openEventLog(config.eventLog, logger));
     const log = options.wrap?.(opened) ?? opened;
-    const states = scope.use(await openLmdbState(join(folder, options.stateName ?? 'state')));
+    const kept = scope.use(await openLmdbState(join(folder, options.stateName ?? 'state')));
+    let isDead = false;
+    const buffering = { logger, freeBytes: () => Infinity, everyMs: 30 };
+    const states = scope.use(
+      openBufferedStates(
+        unless(() => isDead, kept),
+        buffering,
+      ),
+    );
     const broker = scope.use(await openBroker(config.broker, logger));
     const keys = openKeys('0'.repeat(32));
     const context = {
@@ -98,8 +110,18 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
       drainMs: 1_000,
     });
     scope.use(worker);
+    scope.use({ value: null, stop: () => Promise.resolve(void (isDead = options.forgets ?? false)) });
     return { log, broker, commands: createCommands(context), queries: createQueries(context) };
   });
+}
+
+/** What is dead writes nothing any more. */
+function unless(isDead: () => boolean, store: StateStore): StateStore {
+  const mortal = (state: State): State => ({
+    ...state,
+    commit: (changes) => (isDead() ? Promise.reject(new Error('the process is dead')) : state.commit(changes)),
+  });
+  return { ...store, open: (name) => mortal(store.open(name)) };
 }
 
 export function requestFor(userId: string, changes: Partial<RequestNotification> = {}): RequestNotification {

@@ -1,7 +1,7 @@
 import type { State, StateStore } from './state.ts';
 
 /** Below what the event log leaves, so that its last events can still be folded. */
-const RESERVE = 8 * 1024 * 1024;
+export const RESERVE = 8 * 1024 * 1024;
 
 /** `store`, but commits are refused on a disk that is almost full, for the reason that the event log has. */
 export function openGuardedStates(store: StateStore, freeBytes: () => number): StateStore {

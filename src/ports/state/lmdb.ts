@@ -2,21 +2,19 @@ import { open as openEnvironment, type Database, type RootDatabase } from 'lmdb'
 
 import { backupScript, runBackup } from './lmdb-backup-process.ts';
 import type { Started } from '../../lifecycle.ts';
-import type { Change, Key, State, StateStore } from './state.ts';
+import { decodeKey, encodeKey, rangeOf, type Range } from './keys.ts';
+import { DEFAULT_LIMIT, type Change, type State, type StateStore } from './state.ts';
 import { commitError } from '../../lmdb.ts';
 
 /** Projections in one environment. LMDB reserves a slot for each. */
 const MAX_STATES = 64;
-const DEFAULT_LIMIT = 1_000;
-/** Encoded; LMDB's own limit with pages of 4 KiB is 1,978. */
-const MAX_KEY_BYTES = 1_900;
 
 type Table = Database<Buffer, Buffer>;
 
 /**
  * The states of projections in one LMDB environment in the directory `path`, made when it is not there.
  *
- * A commit is answered when it is on the disk, which is more than the port asks for: with lmdb 3.5 `overlappingSync`
+ * A commit is answered when it is on the disk, so a crash sets nothing back: with lmdb 3.5 `overlappingSync`
  * answers no sooner (measured: 0.33 against 0.39 ms), and what skips the flush (`noSync`) can tear the environment in a
  * power cut. Commits that arrive while one is being flushed gather and share the next flush.
  *
@@ -90,12 +88,15 @@ function createState(table: Table, refuseClosed: () => void): State {
     },
     list: (prefix, options = {}) => {
       refuseClosed();
-      const range = { ...rangeOf(prefix, options), limit: options.limit ?? DEFAULT_LIMIT };
-      return [...table.getRange(range)].map(({ key, value }) => [decodeKey(key), decodeValue(value)]);
+      const limit = options.limit ?? DEFAULT_LIMIT;
+      return [...table.getRange({ ...bytesOf(rangeOf(prefix, options)), limit })].map(({ key, value }) => [
+        decodeKey(key),
+        decodeValue(value),
+      ]);
     },
     count: (prefix, options = {}) => {
       refuseClosed();
-      return table.getKeysCount(rangeOf(prefix, options));
+      return table.getKeysCount(bytesOf(rangeOf(prefix, options)));
     },
     commit: async (changes) => {
       refuseClosed();
@@ -107,6 +108,10 @@ function createState(table: Table, refuseClosed: () => void): State {
       await settled(table.clearAsync());
     },
   };
+}
+
+function bytesOf({ start, end }: Range): { readonly start: Buffer; readonly end: Buffer } {
+  return { start: Buffer.from(start, 'latin1'), end: Buffer.from(end, 'latin1') };
 }
 
 interface Write {
@@ -147,103 +152,4 @@ function toJson(value: unknown): string | undefined {
 function decodeValue(value: Buffer): unknown {
   const decoded: unknown = JSON.parse(value.toString());
   return decoded;
-}
-
-function rangeOf(
-  prefix: Key,
-  { from, to }: { readonly from?: Key; readonly to?: Key },
-): { start: Buffer; end: Buffer } {
-  const start = prefix.length === 0 ? Buffer.of(0) : encodeKey(prefix);
-  const end = Buffer.concat([prefix.length === 0 ? Buffer.alloc(0) : start, Buffer.of(AFTER_TAGS)]);
-  return {
-    start: from ? later(start, encodeKey(from)) : start,
-    end: to ? earlier(end, encodeKey(to)) : end,
-  };
-}
-
-function later(a: Buffer, b: Buffer): Buffer {
-  return a.compare(b) < 0 ? b : a;
-}
-
-function earlier(a: Buffer, b: Buffer): Buffer {
-  return a.compare(b) < 0 ? a : b;
-}
-
-/*
- * Keys in bytes whose order is the order of the keys, the way FoundationDB's tuple layer does it. Not lmdb's own array
- * keys: ordered-binary 1.6 gives ['a'] back as 'a', mangles -0, and cuts strings of 64 and more characters at a NUL.
- *
- *   number: 1, then the 8 bytes of the double, big endian, positive with the sign bit set, negative with all bits flipped
- *   string: 2, then UTF-8 with each 0 written as 0 3, then 0
- *
- * What follows an element is the end, 1 or 2; so 3 ends the range of a prefix, and keeps a string with a NUL out of it.
- */
-const NUMBER = 1;
-const STRING = 2;
-const AFTER_TAGS = 3;
-const NUL = 0;
-const ESCAPED_NUL = String.fromCharCode(NUL, AFTER_TAGS);
-
-function encodeKey(key: Key): Buffer {
-  if (key.length === 0) throw new RangeError('a key has at least one element');
-  const escaped = key.map((element) => (typeof element === 'number' ? element : escape(element)));
-  const size = escaped.reduce<number>((sum, element) => sum + sizeOf(element), 0);
-  if (size > MAX_KEY_BYTES) throw new RangeError(`a key of ${String(size)} bytes is too long`);
-  const bytes = Buffer.allocUnsafe(size);
-  let at = 0;
-  for (const element of escaped) {
-    at = typeof element === 'number' ? writeNumber(bytes, element, at) : writeString(bytes, element, at);
-  }
-  return bytes;
-}
-
-function sizeOf(element: string | number): number {
-  return typeof element === 'number' ? 9 : Buffer.byteLength(element) + 2;
-}
-
-/** Answers where the next element goes. */
-function writeNumber(bytes: Buffer, element: number, at: number): number {
-  if (!Number.isFinite(element)) throw new RangeError(`${String(element)} cannot be part of a key`);
-  bytes[at] = NUMBER;
-  bytes.writeDoubleBE(element + 0, at + 1); // + 0 makes -0 the same key as 0
-  if ((bytes[at + 1] ?? 0) < 0x80) bytes[at + 1] = (bytes[at + 1] ?? 0) | 0x80;
-  else for (let byte = at + 1; byte < at + 9; byte += 1) bytes[byte] = ~(bytes[byte] ?? 0);
-  return at + 9;
-}
-
-function writeString(bytes: Buffer, element: string, at: number): number {
-  bytes[at] = STRING;
-  const end = at + 1 + bytes.write(element, at + 1);
-  bytes[end] = NUL;
-  return end + 1;
-}
-
-function escape(element: string): string {
-  if (!element.isWellFormed()) throw new RangeError('half a character cannot be part of a key');
-  return element.includes('\0') ? element.replaceAll('\0', ESCAPED_NUL) : element;
-}
-
-const SIGN = -(2n ** 63n);
-
-function decodeKey(bytes: Buffer): Key {
-  const key: (string | number)[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const [element, end] = bytes[at] === NUMBER ? decodeNumber(bytes, at) : decodeString(bytes, at);
-    key.push(element);
-    at = end;
-  }
-  return key;
-}
-
-function decodeNumber(bytes: Buffer, at: number): readonly [number, number] {
-  const ordered = bytes.readBigInt64BE(at + 1);
-  const double = Buffer.alloc(8);
-  double.writeBigInt64BE(ordered < 0n ? ordered ^ SIGN : ~ordered);
-  return [double.readDoubleBE(), at + 9];
-}
-
-function decodeString(bytes: Buffer, at: number): readonly [string, number] {
-  let end = bytes.indexOf(NUL, at);
-  while (bytes[end + 1] === AFTER_TAGS) end = bytes.indexOf(NUL, end + 1);
-  return [bytes.toString('utf8', at + 1, end).replaceAll(ESCAPED_NUL, '\0'), end + 1];
 }

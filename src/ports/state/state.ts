@@ -3,24 +3,34 @@ export type Key = readonly (string | number)[];
 
 export type Change = { readonly put: Key; readonly value: unknown } | { readonly del: Key };
 
+/** Entries that `list` gives unless told otherwise. */
+export const DEFAULT_LIMIT = 1_000;
+
+/** What narrows a prefix further: whole keys, in order. */
+export interface Bounds {
+  /** Inclusive. */
+  readonly from?: Key;
+  /** Exclusive. */
+  readonly to?: Key;
+}
+
 /**
  * Local state of one projection. Rebuildable: it may be deleted at any time while the process is down, and is then
- * derived from the log again. A crash of the process loses no commit that was acknowledged; a power cut may set it
- * back to an earlier commit, never to a torn one, which for a projection means that it folds a little again.
+ * derived from the log again. A crash may set it back to an earlier commit, never to a torn one, which for a projection
+ * means that it folds a little again; how far back, whoever opens the store says.
+ *
+ * A value is the state's from its commit on, and what is given out may be that very object: nobody changes either.
  */
 export interface State {
   /** Values are JSON-like. Undefined when absent. */
   get(key: Key): unknown;
-  /** Entries whose key starts with `prefix` (element-wise), in key order, a consistent snapshot; `from` (inclusive) and `to` (exclusive), whole keys both, narrow it further, `limit` caps it (default 1,000). */
-  list(
-    prefix: Key,
-    options?: { readonly from?: Key; readonly to?: Key; readonly limit?: number },
-  ): readonly (readonly [Key, unknown])[];
+  /** Entries whose key starts with `prefix` (element-wise), in key order, a consistent snapshot; at most `limit` (default 1,000). */
+  list(prefix: Key, options?: Bounds & { readonly limit?: number }): readonly (readonly [Key, unknown])[];
   /** How many entries `list` would give without a limit. */
-  count(prefix: Key, options?: { readonly from?: Key; readonly to?: Key }): number;
+  count(prefix: Key, options?: Bounds): number;
   /** All changes or none, applied in order; visible to `get` and `list` once it resolves. */
   commit(changes: readonly Change[]): Promise<void>;
-  /** Removes every entry, all or none, after the commits before it. */
+  /** Removes every entry, all or none, after the commits before it; on the disk when it resolves. */
   clear(): Promise<void>;
 }
 
@@ -32,7 +42,7 @@ export interface StateStore {
   /** Removes a state for good. @throws when it is open. */
   remove(name: string): Promise<void>;
   /**
-   * Writes a copy of all states, as they were at one moment, into a file; the store goes on being used meanwhile, and
+   * Writes a copy of all states, as they were at one moment and with all commits before the call, into a file; the store goes on being used meanwhile, and
    * another process does the work. An abort ends it at once and leaves what is half done.
    */
   backup(order: BackupOrder, signal: AbortSignal): Promise<Backup>;
