@@ -108,7 +108,7 @@ export function readConfig(environment: Environment): Config {
     ...readSnapshots(env),
     emailConcurrency: readInteger(env, 'EMAIL_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
     smsConcurrency: readInteger(env, 'SMS_CONCURRENCY', { ...CONCURRENCY, fallback: 32 }),
-    pushConcurrency: readInteger(env, 'PUSH_CONCURRENCY', { ...CONCURRENCY, fallback: 64 }),
+    pushConcurrency: readInteger(env, 'PUSH_CONCURRENCY', { ...CONCURRENCY, fallback: 160 }),
     doubtPolicy: readChoice(env, 'DOUBT_POLICY', DOUBT_POLICIES, 'RESEND'),
     retryScheduleMs: readRetrySchedule(env),
     logLevel: readChoice(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),

@@ -64,7 +64,7 @@ describe('an empty environment', () => {
       push: { kind: 'sandbox' },
       emailConcurrency: 64,
       smsConcurrency: 32,
-      pushConcurrency: 64,
+      pushConcurrency: 160,
       doubtPolicy: 'RESEND',
       retryScheduleMs: [30_000, 120_000, 600_000],
       logLevel: 'info',
