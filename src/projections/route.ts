@@ -133,7 +133,7 @@ function routing({ state, ids, now, channels: available }: RouteOptions, pending
   const decisions = decideRouting(input, user);
   const at = now();
   const origin = { tenant, correlationId, causationId: eventId, traceparent };
-  const stamp: Metadata = { ...metadata(origin, at), notification: context };
+  const stamp = metadata(origin, at, { notification: context });
   const routed: NewEvent = {
     id: ids.random(),
     type: 'NotificationRouted',
