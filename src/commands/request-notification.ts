@@ -62,26 +62,12 @@ async function request(call: Call, input: RequestNotification): Promise<Requeste
   const { context, caller } = call;
   const { idempotencyKey } = input;
   const inputHash = hashInput(context, input);
-  if (idempotencyKey !== null) {
-    requireKey(idempotencyKey);
-    return requestOnce(call, input, { id: keyedNotificationId(caller.tenant, idempotencyKey), inputHash });
-  }
-  const requested = await accept(call, input, { id: context.ids.ordered(), inputHash });
-  if (requested === null) throw new Error('an id that was made just now is in use');
-  return requested;
-}
-
-/** Nearly all are new, which their append finds out without a read. One that is refused, for whatever reason, may be a replay: those are not checked. */
-async function requestOnce(call: Call, input: RequestNotification, accepted: Accepted): Promise<Requested> {
-  const { context } = call;
-  const tried = await accept(call, input, accepted).catch((error: unknown) => {
-    if (error instanceof DomainError) return error;
-    throw error;
-  });
-  if (tried !== null && !(tried instanceof DomainError)) return tried;
-  const first = await context.log.read(streamOf.notification(accepted.id));
-  if (first.length > 0) return replay(context, first, accepted.inputHash);
-  throw tried ?? new Error('a notification that was there is gone');
+  if (idempotencyKey === null) return accept(call, input, { id: context.ids.ordered(), inputHash });
+  requireKey(idempotencyKey);
+  const id = keyedNotificationId(caller.tenant, idempotencyKey);
+  const first = await context.log.read(streamOf.notification(id));
+  if (first.length > 0) return replay(context, first, inputHash);
+  return accept(call, input, { id, inputHash });
 }
 
 /** A thousand items for the same user or of the same template look at each of them once. */
@@ -102,19 +88,19 @@ interface Accepted {
   readonly inputHash: string;
 }
 
-/** Null when there is such a notification. */
 async function accept(
   { context, caller, budget }: Call,
   input: RequestNotification,
   { id, inputHash }: Accepted,
-): Promise<Requested | null> {
+): Promise<Requested> {
   const now = context.now();
   const { template, channels } = await checkRequest(context, caller.tenant, input, { now, budget });
   const data = toEvent(input, { channels, template: pinTemplate(template), inputHash, now });
   const event = newEvent(context, caller, { id, data, now });
   const stream = streamOf.notification(id);
   const appended = await appendUnlessConflict(context.log, stream, [event], 0);
-  return appended && answer(context, [{ stream, ...event, ...appended }], false);
+  if (appended === null) return replay(context, await context.log.read(stream), inputHash);
+  return answer(context, [{ stream, ...event, ...appended }], false);
 }
 
 function newEvent(
