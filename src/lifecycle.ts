@@ -28,10 +28,15 @@ export function openScope(): Scope {
 /** Runs `open` in a scope: when it throws, what was opened so far is closed again before the error goes on. */
 export async function start<T>(open: (scope: Scope) => Promise<T>): Promise<Started<T>> {
   const scope = openScope();
+  return { value: await orStop(open(scope), scope.stop), stop: scope.stop };
+}
+
+/** What `work` comes to; when it fails, what runs already is stopped before the error goes on. */
+export async function orStop<T>(work: Promise<T>, stop: () => Promise<void>): Promise<T> {
   try {
-    return { value: await open(scope), stop: scope.stop };
+    return await work;
   } catch (error) {
-    await scope.stop().catch(() => undefined);
+    await stop().catch(() => undefined);
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { DomainError } from '../errors.ts';
 import type { Cursors, Place } from '../ids.ts';
-import type { Started } from '../lifecycle.ts';
+import { orStop, type Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { Analytics } from '../ports/analytics/analytics.ts';
 import { START, type EventLog, type Position, type RecordedEvent } from '../ports/event-log/event-log.ts';
@@ -91,7 +91,7 @@ export async function startLive(options: LiveOptions): Promise<Started<Live>> {
     },
   });
   const service = openService(options, limits, tail);
-  await tail.attend();
+  await orStop(tail.attend(), stop);
   tail.idle();
   return {
     value: { follow: (request) => follow(service, request), status: () => statusOf(service) },

@@ -9,6 +9,7 @@ import {
   type EventBatch,
   type EventLog,
   type NewEvent,
+  type Position,
   type RecordedEvent,
 } from '../../src/ports/event-log/event-log.ts';
 import { openEventStoreDb } from '../../src/ports/event-log/eventstoredb.ts';
@@ -80,11 +81,12 @@ describe('an event log whose tail is in memory', () => {
     const short = await open((adapter) => withTail(adapter, { ...PATIENT, events: 200 }));
     const stream = newStream();
     const abort = new AbortController();
+    const quick = follow(short, await short.head(), {});
+    await live(quick);
+    await fedByTail();
     const slow = short.subscribe(await short.head(), { streamPrefixes: [stream] }, abort.signal);
     const batches = slow[Symbol.asyncIterator]();
     await batches.next();
-    const quick = follow(short, await short.head(), {});
-    await live(quick);
     await fedByTail();
     const events = newEvents(3_000);
     for (let version = 0; version < events.length; version += 100) {
@@ -198,6 +200,35 @@ describe('an event log whose tail is in memory', () => {
     await following.stop();
   });
 
+  it('shows an append whole or not at all, though its events come one by one', async () => {
+    const asked: ((answer: IteratorResult<EventBatch>) => void)[] = [];
+    const heads: ((head: Position) => void)[] = [];
+    const byHand: EventLog = {
+      ...log,
+      head: () => new Promise((resolve) => heads.push(resolve)),
+      read: () => Promise.reject(new Error('the log itself is not to be read')),
+      subscribe: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise((next) => asked.push(next)) }) }),
+    };
+    const taken = (list: readonly unknown[]): Promise<void> => eventually(() => expect(list).toHaveLength(1), BUSY);
+    /** Resolves once the tail has it. */
+    const bring = async (version: number): Promise<void> => {
+      await taken(asked);
+      const { position } = recorded(version);
+      asked.shift()?.({ done: false, value: { events: [recorded(version)], position, live: true } });
+      await taken(asked);
+    };
+    const tailed = withTail(byHand, PATIENT);
+    tailed.subscribe(START, {}, new AbortController().signal);
+    await taken(heads);
+    heads.shift()?.(START);
+    await bring(1);
+    const reading = tailed.read('order-1');
+    await taken(heads);
+    await bring(2);
+    heads.shift()?.(recorded(1).position);
+    expect((await reading).map(({ version }) => version)).toEqual([1]);
+  });
+
   it('is read from the log as long as nobody follows it', async () => {
     const stream = newStream();
     await log.append(stream, newEvents(2), 0);
@@ -215,6 +246,11 @@ describe('an event log whose tail is in memory', () => {
   });
 });
 
+function recorded(version: number): RecordedEvent {
+  const position = String(version).padStart(4, '0') as Position;
+  return { ...newEvent({ data: { version } }), stream: 'order-1', version, position };
+}
+
 /** What still comes, until the end. */
 async function drain(batches: AsyncIterator<EventBatch>): Promise<readonly RecordedEvent[]> {
   const events: RecordedEvent[] = [];
@@ -225,12 +261,6 @@ async function drain(batches: AsyncIterator<EventBatch>): Promise<readonly Recor
 }
 
 describe('whole streams in memory', () => {
-  const recorded = (version: number): RecordedEvent => ({
-    ...newEvent({ data: { version } }),
-    stream: 'order-1',
-    version,
-    position: String(version).padStart(4, '0') as RecordedEvent['position'],
-  });
   const versionsOf = (events: readonly RecordedEvent[] | undefined): readonly number[] | undefined =>
     events?.map(({ version }) => version);
 
@@ -264,6 +294,21 @@ describe('whole streams in memory', () => {
     const long = Array.from({ length: 51 }, (_, index) => recorded(index + 1));
     for (const events of [[recorded(2), recorded(3)], long, [heavy]]) {
       expect(await streams.load('order-1', () => Promise.resolve(events))).toBe(events);
+      expect(streams.get('order-1')).toBeUndefined();
+    }
+  });
+
+  it('are forgotten when they have grown long or heavy', async () => {
+    const streams = openTailStreams();
+    for (const [most, data] of [
+      [50, 'x'],
+      [5, 'x'.repeat(3_000)],
+    ] as const) {
+      await streams.load('order-1', () => Promise.resolve([]));
+      for (let version = 1; version <= most; version += 1) streams.add({ ...recorded(version), data });
+      const before = streams.get('order-1')?.length ?? 0;
+      expect(before).toBeGreaterThan(0);
+      streams.add({ ...recorded(most + 1), data });
       expect(streams.get('order-1')).toBeUndefined();
     }
   });

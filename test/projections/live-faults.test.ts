@@ -228,6 +228,23 @@ describe('the tail', () => {
     });
   });
 
+  it('is not left running by a start that fails', async () => {
+    await withWorld(async (world) => {
+      let [asked, open] = [0, 0];
+      const head = (): Promise<Position> => (++asked > 1 ? Promise.reject(new Error('no log here')) : world.log.head());
+      const subscribe: EventLog['subscribe'] = async function* (...args) {
+        open += 1;
+        try {
+          yield* world.log.subscribe(...args);
+        } finally {
+          open -= 1;
+        }
+      };
+      await expect(live(world, { log: { ...world.log, head, subscribe } })).rejects.toThrow('no log here');
+      expect({ asked, open }).toEqual({ asked: 2, open: 0 });
+    });
+  });
+
   it('passes an event that nobody could be told', async () => {
     await withWorld(async (world) => {
       const writer = author(world);

@@ -5,11 +5,19 @@ export interface Gate {
   /** Waits until there is room; rejects at `deadline`, by this machine's clock. */
   readonly enter: (size: number, deadline: number) => Promise<void>;
   readonly leave: (size: number) => void;
+  /** Rejects those that wait. */
+  readonly refuse: (error: Error) => void;
+}
+
+interface Waiter {
+  readonly size: number;
+  readonly admit: () => void;
+  readonly refuse: (error: Error) => void;
 }
 
 /** Room for `limit` in all, or for one thing that is larger; `what` is what a rejection calls it. */
 export function openGate(limit: number | (() => number), what: string): Gate {
-  const queue: { readonly size: number; readonly admit: () => void }[] = [];
+  const queue: Waiter[] = [];
   let inside = 0;
   const room = typeof limit === 'number' ? () => limit : limit;
   const fits = (size: number): boolean => inside === 0 || inside + size <= room();
@@ -35,7 +43,11 @@ export function openGate(limit: number | (() => number), what: string): Gate {
           clearTimeout(timer);
           resolve();
         };
-        const waiter = { size, admit };
+        const refuse = (error: Error): void => {
+          clearTimeout(timer);
+          reject(error);
+        };
+        const waiter = { size, admit, refuse };
         queue.push(waiter);
       });
     },
@@ -43,16 +55,29 @@ export function openGate(limit: number | (() => number), what: string): Gate {
       inside -= size;
       admitNext();
     },
+    refuse: (error) => {
+      for (const waiter of queue.splice(0)) waiter.refuse(error);
+    },
   };
 }
 
 /** Lets through as many at once as the server answers in time. */
 export interface Door {
+  /** Rejects those that wait; what is under way goes on. */
+  readonly close: (error: Error) => void;
   /**
    * Runs `work` when it is its turn; rejects after `waitMs` if that has not come. Each attempt that `work` makes goes through
    * `attempt`, so that it is known how they fare.
    */
   readonly pass: <T>(waitMs: number, work: (attempt: <A>(made: Promise<A>) => Promise<A>) => Promise<T>) => Promise<T>;
+}
+
+export interface DoorOptions {
+  readonly most: number;
+  /** What a rejection calls it that waits. */
+  readonly what: string;
+  /** An attempt that failed after so long had no answer in time; one that failed sooner was refused. Milliseconds. */
+  readonly overdueMs: number;
 }
 
 /** Fewer would be no congestion but an outage. */
@@ -63,7 +88,7 @@ const LEAST_AT_ONCE = 8;
  * nobody, so that as many again would never be answered. One more for each round of answers, half as many when one is overdue,
  * once for all that began before: the rule of TCP (Chiu and Jain, 1989).
  */
-export function openDoor(most: number, what: string): Door {
+export function openDoor({ most, what, overdueMs }: DoorOptions): Door {
   let limit = most;
   let shrunkAt = -Infinity;
   const gate = openGate(() => limit, what);
@@ -82,11 +107,12 @@ export function openDoor(most: number, what: string): Door {
       answered();
       return answer;
     } catch (error) {
-      if (error instanceof EventStoreDBError && error.transient) overdue(begunAt);
+      if (performance.now() - begunAt >= overdueMs) overdue(begunAt);
       throw error;
     }
   };
   return {
+    close: gate.refuse,
     pass: async (waitMs, work) => {
       await gate.enter(1, Date.now() + waitMs);
       try {

@@ -78,8 +78,8 @@ const READS_AT_ONCE = 64;
 /** Appends under way at once, for the same reason. */
 const APPENDS_AT_ONCE = 256;
 
-/** How long an append is under way at most, waiting included, and a second more for our own delays. */
-export const LONGEST_APPEND_MS = LIMITS.waitMs + LIMITS.totalMs + 1_000;
+/** How long an append is under way at most: waiting, attempts, a look for what became of them, and a second for our own delays. */
+export const LONGEST_APPEND_MS = LIMITS.waitMs + 2 * LIMITS.totalMs + 1_000;
 
 /**
  * The event log in an EventStoreDB (23.10 or newer) or KurrentDB, which is wire-compatible.
@@ -145,14 +145,13 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
     underWay.add(working);
     return working.finally(() => underWay.delete(working));
   };
-  const [reads, appends] = [openDoor(READS_AT_ONCE, 'a read'), openDoor(APPENDS_AT_ONCE, 'an append')];
+  const overdueMs = access.limits.attemptMs / 2;
+  const reads = openDoor({ most: READS_AT_ONCE, what: 'a read', overdueMs });
+  const appends = openDoor({ most: APPENDS_AT_ONCE, what: 'an append', overdueMs });
   const reading = (stream: string, request: messages.ReadReq): Promise<readonly WireEvent[]> =>
     whileOpen(() => {
       if (waitsForNobody(stream)) return readEvents(access, request);
-      return reads.pass(access.limits.waitMs, (watched) => {
-        if (closed) throw new LogClosed();
-        return readEvents({ ...access, watched }, request);
-      });
+      return reads.pass(access.limits.waitMs, (watched) => readEvents({ ...access, watched }, request));
     });
   const head = (): Promise<Position> => readHeadOf(access);
   const recentHead = atMostEvery(access.limits.idleMs, head);
@@ -160,6 +159,8 @@ function createLog(access: Access, id: string, onTrouble: (error: unknown) => vo
   const close = async (): Promise<void> => {
     closed = true;
     for (const end of [...endings]) end();
+    // Those that have not begun: nothing of them was sent.
+    for (const door of [reads, appends]) door.close(new LogClosed());
     await Promise.allSettled(underWay);
     access.appender.close();
   };

@@ -10,7 +10,7 @@ import { withTail } from './tail.ts';
 /** An append to a server may wait behind others first, and is cut off by the adapter: then it is not sent a second time behind the first. */
 const SUPERVISION: Readonly<Record<Config['eventLog']['kind'], Supervision>> = {
   lmdb: { timeoutMs: 5_000, attempts: 3 },
-  eventstoredb: { timeoutMs: LONGEST_APPEND_MS, attempts: 3, beginMs: 15_000 },
+  eventstoredb: { timeoutMs: LONGEST_APPEND_MS, attempts: 3, beginMs: 10_000 },
 };
 
 /** The event log that the configuration names, with every append under our own time limit. */

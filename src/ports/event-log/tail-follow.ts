@@ -28,8 +28,15 @@ export interface Tail {
   readonly followed: () => Followed | null;
   /** Resolves when something has come or the tail was lost; at the latest after `ms`, or when `signal` aborts. */
   readonly changed: (wait: { readonly ms?: number; readonly signal?: AbortSignal }) => Promise<void>;
-  /** Has everything that was in the log when it was asked; null when that is not so in time. All who ask at a time share the answer. */
-  readonly caughtUp: () => Promise<Followed | null>;
+  /** What has come, once that is everything that was in the log when it was asked; null when that is not so in time. All who ask at a time share the answer. */
+  readonly caughtUp: () => Promise<CaughtUp | null>;
+  /** It was asked and did not get there, and nothing has come since. */
+  readonly isLate: () => boolean;
+}
+
+export interface CaughtUp extends Followed {
+  /** Where the log ended. What has come after it may be a part of an append whose other part is still on its way. */
+  readonly end: Position;
 }
 
 /** Follows the end of the log. What fails here fails those who follow the log themselves too, and they tell. */
@@ -38,6 +45,7 @@ export function openTail(log: EventLog, { catchUpMs, pauseMs, events: most }: Ta
   const bell = openBell();
   let followed: Followed | null = null;
   let running: Promise<void> | undefined;
+  let late = false;
 
   const followOnce = async (): Promise<void> => {
     const streams = openTailStreams();
@@ -48,6 +56,7 @@ export function openTail(log: EventLog, { catchUpMs, pauseMs, events: most }: Ta
     for await (const batch of log.subscribe(from, {}, stopping.signal)) {
       events.add(batch);
       for (const event of batch.events) streams.add(event);
+      late = false;
       bell.ring();
     }
   };
@@ -59,16 +68,17 @@ export function openTail(log: EventLog, { catchUpMs, pauseMs, events: most }: Ta
       await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   };
-  const reach = async (end: () => Promise<Position | null>): Promise<Followed | null> => {
+  const reach = async (ask: () => Promise<Position | null>): Promise<CaughtUp | null> => {
     const tail = followed;
     const deadline = performance.now() + catchUpMs;
-    const head = await end();
-    while (head !== null && tail !== null && tail === followed) {
-      if (tail.events.end() >= head) return tail;
+    const end = await ask();
+    while (end !== null && tail !== null && tail === followed) {
+      if (tail.events.end() >= end) return { ...tail, end };
       const ms = deadline - performance.now();
       if (ms <= 0) break;
       await bell.next({ ms });
     }
+    late = true;
     return null;
   };
   return {
@@ -79,6 +89,7 @@ export function openTail(log: EventLog, { catchUpMs, pauseMs, events: most }: Ta
     },
     isStopped: () => stopping.signal.aborted,
     followed: () => followed,
+    isLate: () => late,
     changed: bell.next,
     caughtUp: oneAtATime(() => soon(log.head(), catchUpMs), reach),
   };

@@ -18,40 +18,55 @@ export interface TailStreams {
 
 /** Of users above all, who are looked at when a request comes and again before it is sent. */
 const MAX_LOADED = 2_048;
-/** A longer or heavier one is read anew each time. */
+/** A longer or heavier one, or one that has become so, is read anew each time. */
 const MAX_LOADED_EVENTS = 50;
 const MAX_LOADED_WEIGHT = 16 * 1024;
 
+interface Loaded {
+  readonly events: RecordedEvent[];
+  weight: number;
+}
+
 export function openTailStreams(): TailStreams {
-  const known = new Map<string, RecordedEvent[]>();
-  /** Of those that were read from the log, the one that nobody has asked for the longest first. */
-  const loaded = new Set<string>();
+  /** Those that began among the newest events and were not read since. */
+  const begun = new Map<string, RecordedEvent[]>();
+  /** Those that were read from the log; the one that nobody has asked for the longest first. */
+  const loaded = new Map<string, Loaded>();
   /** What has come of a stream since a read of it began, for each such read. */
   const loading = new Map<string, Set<RecordedEvent[]>>();
-  const forget = (stream: string): void => {
-    known.delete(stream);
-    loaded.delete(stream);
-  };
+
   const keep = (stream: string, events: RecordedEvent[]): void => {
-    known.set(stream, events);
-    loaded.add(stream);
-    const [longestAgo] = loaded;
-    if (loaded.size > MAX_LOADED && longestAgo !== undefined) forget(longestAgo);
+    begun.delete(stream);
+    loaded.delete(stream);
+    loaded.set(stream, { events, weight: weightOfAll(events) });
+    const [longestAgo] = loaded.keys();
+    if (loaded.size > MAX_LOADED && longestAgo !== undefined) loaded.delete(longestAgo);
+  };
+  const addToLoaded = (event: RecordedEvent, found: Loaded): void => {
+    const before = found.events.length;
+    const isWhole = extend(found.events, event);
+    if (found.events.length > before) found.weight += weightOf(event);
+    if (!isWhole || isLarge(found.events, found.weight)) loaded.delete(event.stream);
+  };
+  const addToBegun = (event: RecordedEvent): void => {
+    const events = begun.get(event.stream);
+    if (events === undefined && event.version === 1) begun.set(event.stream, [event]);
+    if (events !== undefined && !extend(events, event)) begun.delete(event.stream);
   };
   return {
     get: (stream) => {
-      if (loaded.delete(stream)) loaded.add(stream);
-      return known.get(stream);
+      const found = loaded.get(stream);
+      if (found === undefined) return begun.get(stream);
+      loaded.delete(stream);
+      loaded.set(stream, found);
+      return found.events;
     },
-    evict: (stream) => {
-      if (!loaded.has(stream)) known.delete(stream);
-    },
+    evict: (stream) => void begun.delete(stream),
     add: (event) => {
       for (const since of loading.get(event.stream) ?? []) since.push(event);
-      const events = known.get(event.stream);
-      if (events === undefined) {
-        if (event.version === 1) known.set(event.stream, [event]);
-      } else if (!extend(events, event)) forget(event.stream);
+      const found = loaded.get(event.stream);
+      if (found === undefined) addToBegun(event);
+      else addToLoaded(event, found);
     },
     load: async (stream, read) => {
       const since: RecordedEvent[] = [];
@@ -60,7 +75,9 @@ export function openTailStreams(): TailStreams {
       try {
         const events = await read();
         const all = [...events];
-        if (isSmall(events) && since.every((event) => extend(all, event))) keep(stream, all);
+        const hasBeginning = all.length === 0 || all[0]?.version === 1;
+        const isWhole = hasBeginning && since.every((event) => extend(all, event));
+        if (isWhole && !isLarge(all, weightOfAll(all))) keep(stream, all);
         return events;
       } finally {
         reads.delete(since);
@@ -77,9 +94,10 @@ function extend(events: RecordedEvent[], event: RecordedEvent): boolean {
   return event.version <= next;
 }
 
-/** And has its beginning. */
-function isSmall(events: readonly RecordedEvent[]): boolean {
-  const [first] = events;
-  if (events.length > MAX_LOADED_EVENTS || (first !== undefined && first.version !== 1)) return false;
-  return events.reduce((sum, event) => sum + weightOf(event), 0) <= MAX_LOADED_WEIGHT;
+function isLarge(events: readonly RecordedEvent[], weight: number): boolean {
+  return events.length > MAX_LOADED_EVENTS || weight > MAX_LOADED_WEIGHT;
+}
+
+function weightOfAll(events: readonly RecordedEvent[]): number {
+  return events.reduce((sum, event) => sum + weightOf(event), 0);
 }

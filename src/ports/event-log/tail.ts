@@ -1,7 +1,7 @@
 import { checkName, checkVersion } from './append-checks.ts';
-import type { EventBatch, EventFilter, EventLog, Position, RecordedEvent } from './event-log.ts';
-import { compileFilter } from './tail-events.ts';
+import type { EventLog, RecordedEvent } from './event-log.ts';
 import { openTail, type Tail, type TailLimits } from './tail-follow.ts';
+import { iterate } from './tail-reader.ts';
 
 const LIMITS: TailLimits = { catchUpMs: 500, pauseMs: 1_000 };
 
@@ -35,86 +35,24 @@ export function withTail(log: EventLog, limits: Partial<TailLimits> = {}): Event
 async function read(log: EventLog, tail: Tail, stream: string, after = 0): Promise<readonly RecordedEvent[]> {
   checkName('stream', stream);
   checkVersion(after);
-  const isKnown = tail.followed()?.streams.get(stream) !== undefined;
-  const known = isKnown ? (await tail.caughtUp())?.streams.get(stream) : undefined;
-  if (known !== undefined) return known.slice(after);
+  const known = await whatIsKnown(tail, stream);
+  if (known !== null) return known.slice(after);
   const streams = tail.followed()?.streams;
   if (streams === undefined || after > 0 || isBookkeeping(stream)) return log.read(stream, after);
   return streams.load(stream, () => log.read(stream));
 }
 
+/** The stream as it was when the log was asked for its end. Null when that is not known. */
+async function whatIsKnown(tail: Tail, stream: string): Promise<readonly RecordedEvent[] | null> {
+  if (tail.isLate() || tail.followed()?.streams.get(stream) === undefined) return null;
+  const caughtUp = await tail.caughtUp();
+  const events = caughtUp?.streams.get(stream);
+  if (caughtUp === null || events === undefined) return null;
+  const last = events.findLastIndex(({ position }) => position <= caughtUp.end);
+  return events.slice(0, last + 1);
+}
+
 /** A log may forget their oldest events. */
 function isBookkeeping(stream: string): boolean {
   return stream.startsWith('lease-') || stream.startsWith('ingest-');
-}
-
-interface Asked {
-  readonly log: EventLog;
-  readonly tail: Tail;
-  readonly filter: EventFilter;
-  readonly signal: AbortSignal;
-}
-
-/** Where a reader stands, and how it is fed. */
-interface Reader {
-  position: Position;
-  live: boolean;
-  /** A subscription of its own; null while it is fed from memory. */
-  own: AsyncIterator<EventBatch> | null;
-}
-
-/** By hand, because `return()` of an async generator waits for the `next()` under way. */
-function iterate({ log, tail, filter, signal }: Asked, after: Position): AsyncIterator<EventBatch, undefined> {
-  const matches = compileFilter(filter);
-  const ending = new AbortController();
-  const subscribe = (from: Position): AsyncIterator<EventBatch> =>
-    log.subscribe(from, filter, ending.signal)[Symbol.asyncIterator]();
-  const reader: Reader = { position: after, live: false, own: subscribe(after) };
-  const end = (): void => {
-    signal.removeEventListener('abort', end);
-    ending.abort();
-  };
-  if (signal.aborted) end();
-  else signal.addEventListener('abort', end);
-
-  const fromOwn = async (own: AsyncIterator<EventBatch>): Promise<EventBatch | null> => {
-    const answer = await own.next();
-    if (answer.done === true) return null;
-    const { position, live } = answer.value;
-    if (live && tail.followed()?.events.covers(position) === true) {
-      reader.own = null;
-      void own.return?.();
-    }
-    return answer.value;
-  };
-  const fromTail = async (): Promise<EventBatch | null> => {
-    while (!ending.signal.aborted && !tail.isStopped()) {
-      const events = tail.followed()?.events;
-      if (events?.covers(reader.position) !== true) return fromOwn((reader.own = subscribe(reader.position)));
-      const batch = events.after(reader.position, matches);
-      if (batch.position > reader.position || (batch.live && !reader.live)) return batch;
-      await tail.changed({ signal: ending.signal });
-    }
-    return null;
-  };
-  const step = async (): Promise<IteratorResult<EventBatch, undefined>> => {
-    const batch = await (reader.own ? fromOwn(reader.own) : fromTail());
-    if (batch === null) return { done: true, value: undefined };
-    reader.position = batch.position;
-    reader.live = batch.live;
-    return { done: false, value: batch };
-  };
-
-  let last: Promise<unknown> = Promise.resolve();
-  return {
-    next: () => {
-      const result = last.then(step);
-      last = result.catch(end);
-      return result;
-    },
-    return: () => {
-      end();
-      return Promise.resolve({ done: true, value: undefined });
-    },
-  };
 }
