@@ -42,12 +42,12 @@ export interface Phases {
 }
 
 export interface FcmHttp {
-  /** All ways share the connections. */
-  readonly openWay: () => Way;
+  /** All ways share the connections. `onFree` is called each time that the next `exchange` may begin. */
+  readonly openWay: (onFree: () => void) => Way;
   readonly close: () => void;
 }
 
-/** For one send after the other: the next `exchange` may begin when the `call` of the last one has settled, and not before. */
+/** For one send after the other: the next `exchange` may begin when it is free again, which is after the `call` of the last one has settled. */
 export interface Way {
   /** To be given to an app of the SDK: every request of its goes through here or is refused. */
   readonly agent: Agent;
@@ -91,7 +91,7 @@ export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): 
     socket?.once(ready, () => established.add(socket));
     return socket;
   };
-  const openWay = (): Way => {
+  const openWay = (onFree: () => void): Way => {
     let current: Attempt | null = null;
     const begin = (request: ClientRequest): void => {
       if (current === null) throw refusal('a request outside of a send');
@@ -108,6 +108,7 @@ export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): 
         const over = (error: unknown): void => {
           current = null;
           attempt.end(error);
+          onFree();
         };
         current = attempt;
         // A call that throws is one that rejects.

@@ -54,7 +54,7 @@ export function openFcmSender(options: FcmSenderOptions): Started<Sender> {
     phases: timeouts,
     ...(options.loopback === undefined ? {} : { loopback: options.loopback }),
   });
-  const lines = openLines({ http, projectId: account.projectId, credential: tokens.credential });
+  const lines = openLines({ http, connections, projectId: account.projectId, credential: tokens.credential });
   const places = openPlaces(connections, () => performance.now());
 
   const deliver = async (message: Message, signal: AbortSignal): Promise<Outcome> => {
@@ -114,6 +114,8 @@ interface Lines {
 
 interface LinesOptions {
   readonly http: FcmHttp;
+  /** Sends at once; no more idle lines than that are kept. */
+  readonly connections: number;
   readonly projectId: string;
   readonly credential: Credential;
 }
@@ -125,14 +127,16 @@ interface Line {
 }
 
 /** An app of the SDK for each send that is under way, so that its agent knows whose request it sees. */
-function openLines({ http, projectId, credential }: LinesOptions): Lines {
+function openLines({ http, connections, projectId, credential }: LinesOptions): Lines {
   const lines = new Set<Line>();
   const idle: Line[] = [];
   const busy = new Set<Line>();
   const open = (): Line => {
-    const way = http.openWay();
+    const way = http.openWay(() => {
+      release(line);
+    });
     const app = initializeApp({ projectId, credential, httpAgent: way.agent }, `heliograph-${randomUUID()}`);
-    const line = { app, messaging: getMessaging(app), way };
+    const line: Line = { app, messaging: getMessaging(app), way };
     lines.add(line);
     return line;
   };
@@ -141,18 +145,16 @@ function openLines({ http, projectId, credential }: LinesOptions): Lines {
     // Without its agent's connections, which are not its own, an app holds nothing.
     await deleteApp(line.app).catch(() => undefined);
   };
+  const release = (line: Line): void => {
+    busy.delete(line);
+    if (!lines.has(line)) return;
+    if (idle.length < connections) idle.push(line);
+    else void close(line);
+  };
   const send: Lines['send'] = async (composed, limit) => {
     const line = idle.pop() ?? open();
     busy.add(line);
-    const call = async (): Promise<void> => {
-      try {
-        await line.messaging.send(composed);
-      } finally {
-        busy.delete(line);
-        if (lines.has(line)) idle.push(line);
-      }
-    };
-    const exchange = await line.way.exchange(call, limit);
+    const exchange = await line.way.exchange(() => line.messaging.send(composed), limit);
     // Without an answer the SDK may never be done with it.
     if (exchange.answer === null && busy.delete(line)) void close(line);
     return exchange;

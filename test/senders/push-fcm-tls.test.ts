@@ -39,7 +39,7 @@ function http(phases: Partial<Phases> = {}): Way {
     opened.close();
     return Promise.resolve();
   });
-  return opened.openWay();
+  return opened.openWay(() => undefined);
 }
 
 /** What the SDK does, without the SDK: it asks for one address only. */

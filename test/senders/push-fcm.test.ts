@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
+import { getApps } from 'firebase-admin/app';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Started } from '../../src/lifecycle.ts';
 import type { Message, Outcome, Sender } from '../../src/senders/outcome.ts';
@@ -299,6 +300,20 @@ describe('what a failed attempt means', () => {
     expect((await one.send(PUSH, never())).kind).toBe('sent');
   });
 
+  it('takes the message after any number that expired, whatever the library still does with the last one', async () => {
+    const fcm = await standIn(ACCEPT);
+    const kinds = [];
+    // Each of them lets a few more promises settle between the answer to the first message and the turn of the last.
+    for (let expired = 0; expired <= 20; expired++) {
+      const one = sender(fcm);
+      const first = one.send(PUSH, never());
+      for (let index = 0; index < expired; index++) void one.send({ ...PUSH, expiresAt: PUSH.requestedAt }, never());
+      const last = one.send(PUSH, never());
+      kinds.push((await first).kind, (await last).kind);
+    }
+    expect(kinds).toEqual(kinds.map(() => 'sent'));
+  });
+
   it.each<readonly [string, (text: string) => Buffer]>([
     ['gzip', gzipSync],
     ['deflate', deflateSync],
@@ -419,6 +434,16 @@ describe('connections', () => {
     const outcomes = await Promise.all(Array.from({ length: 60 }, () => kept.send(PUSH, never())));
     expect(new Set(outcomes.map(({ kind }) => kind))).toEqual(new Set(['sent']));
     expect(fcm.connections()).toBe(3);
+  });
+
+  it('leave no more apps of the library behind than there are of them', async () => {
+    const fcm = await standIn(ACCEPT);
+    const others = getApps().length;
+    const kept = sender(fcm, { connections: 2 });
+    await Promise.all(Array.from({ length: 20 }, () => kept.send(PUSH, never())));
+    await eventually(() => {
+      expect(getApps().length - others).toBeLessThanOrEqual(2);
+    });
   });
 
   it('are kept after a refusal, and replaced after a loss', async () => {

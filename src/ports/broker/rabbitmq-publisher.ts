@@ -65,7 +65,11 @@ export function openPublisher(link: Link, timeoutMs: number): Publisher {
         outgoingOf(state, message.lane).add({ message, resolve, reject });
       }),
     close: async () => {
-      for (const [name, gathering] of state.outgoing) begin(state, name, gathering.takeAll());
+      for (const [name, gathering] of state.outgoing) {
+        const batch = gathering.takeAll();
+        // For nothing it would wait for the server, and open a lane.
+        if (batch.length > 0) begin(state, name, batch);
+      }
       await Promise.all(state.sending);
       await Promise.allSettled([...state.lanes.values()].map(async (lane) => closeSoon((await lane).channel)));
     },
