@@ -5,7 +5,7 @@ import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { bufferState, type BufferedState } from '../../src/ports/state/buffered-state.ts';
 import { openGuardedStates } from '../../src/ports/state/guarded.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
-import type { Change, Key, State, StateStore } from '../../src/ports/state/state.ts';
+import type { Change, KeptState, Key, State, StateStore } from '../../src/ports/state/state.ts';
 import { BACKUP_SCRIPT } from '../support/backup-script.ts';
 import { eventually } from '../support/eventually.ts';
 import { withTempDir } from '../support/temp-dir.ts';
@@ -16,8 +16,12 @@ const MIB = 1024 * 1024;
 
 /** A state on the disk that tells what is written to it, fails when told to, and answers a write when it is let. */
 interface Disk {
-  readonly state: State;
+  readonly state: KeptState;
   readonly writes: (readonly Change[])[];
+  /** How many values were decoded. */
+  read: number;
+  /** How many ranges are being gone through. */
+  open: number;
   fails: boolean;
   /** Null: writes are answered at once. */
   held: (() => void)[] | null;
@@ -26,7 +30,7 @@ interface Disk {
   readonly idle: () => Promise<unknown>;
 }
 
-function diskOf(state: State): Disk {
+function diskOf(state: KeptState): Disk {
   let last: Promise<unknown> = Promise.resolve();
   const disk: Disk = {
     state: {
@@ -36,7 +40,23 @@ function diskOf(state: State): Disk {
         last = written.catch(() => undefined);
         return written;
       },
+      get: (key) => {
+        disk.read += 1;
+        return state.get(key);
+      },
+      *entries(prefix, bounds) {
+        disk.open += 1;
+        try {
+          for (const { text, read } of state.entries(prefix, bounds)) {
+            yield { text, read: () => ((disk.read += 1), read()) };
+          }
+        } finally {
+          disk.open -= 1;
+        }
+      },
     },
+    read: 0,
+    open: 0,
     idle: () => last,
     writes: [],
     fails: false,
@@ -94,6 +114,23 @@ describe('a state that is written behind', () => {
       expect(disk.writes.at(-1)).toEqual(
         expect.arrayContaining([{ del: ['stays'] }, { put: ['checkpoint'], value: 2 }]),
       );
+    }));
+
+  it('decodes only what it gives out, and leaves nothing open on the disk', () =>
+    withDisk(async ({ disk, open }) => {
+      const { state, flush } = open();
+      await state.commit(Array.from({ length: 100 }, (_, number) => ({ put: ['n', number], value: number })));
+      await flush();
+      await state.commit(Array.from({ length: 90 }, (_, number) => ({ del: ['n', number] })));
+      disk.read = 0;
+      expect(state.list(['n'], { limit: 2 })).toEqual([
+        [['n', 90], 90],
+        [['n', 91], 91],
+      ]);
+      expect(state.count(['n'])).toBe(10);
+      await flush();
+      expect(state.list(['n'])).toHaveLength(10);
+      expect([disk.read, disk.open]).toEqual([12, 0]);
     }));
 
   it.each([new Date(0), 1n, { a: [Number.NaN] }, { a: [undefined] }, new Map(), () => 1])(

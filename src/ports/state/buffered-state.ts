@@ -2,8 +2,9 @@ import { openOutage, type Log } from '../../log.ts';
 import { exclusive } from './exclusive.ts';
 import { jsonSize } from './json.ts';
 import { rangeOf, textOf } from './keys.ts';
+import { mapInSlices } from './slices.ts';
 import { merged, openOverlay, type Entry, type Overlay } from './overlay.ts';
-import { DEFAULT_LIMIT, type Bounds, type Change, type Key, type State } from './state.ts';
+import { DEFAULT_LIMIT, type Bounds, type Change, type KeptState, type Key, type State } from './state.ts';
 
 /** A state whose commits gather in memory. */
 export interface BufferedState {
@@ -31,7 +32,7 @@ export interface BufferOptions {
 /** Of values, for the while between two writes. */
 const MAX_BYTES = 16 * 1024 * 1024;
 
-export function bufferState(base: State, options: BufferOptions): BufferedState {
+export function bufferState(base: KeptState, options: BufferOptions): BufferedState {
   const inTurn = exclusive();
   const layers = openLayers(base, options);
   return {
@@ -85,7 +86,7 @@ interface Layers extends Pick<BufferedState, 'write' | 'isDirty'> {
   readonly writeAll: () => Promise<void>;
 }
 
-function openLayers(base: State, { name, logger, capacity }: BufferOptions): Layers {
+function openLayers(base: KeptState, { name, logger, capacity }: BufferOptions): Layers {
   const outage = openOutage(logger, {
     failed: 'a local state cannot be written; trying again',
     well: 'the local state is written again',
@@ -102,7 +103,7 @@ function openLayers(base: State, { name, logger, capacity }: BufferOptions): Lay
       [current, bytes] = [openOverlay(), 0];
     }
     try {
-      await base.commit(changesIn(writing, base));
+      await base.commit(await changesIn(writing, base));
     } catch (err) {
       outage.met({ state: name, err });
       throw err;
@@ -142,51 +143,31 @@ function openLayers(base: State, { name, logger, capacity }: BufferOptions): Lay
 }
 
 /** What was put and deleted again since the last write leaves nothing to do. */
-function changesIn(overlay: Overlay, base: State): readonly Change[] {
-  const changes: Change[] = [];
-  for (const { key, value } of overlay.all()) {
-    if (value !== undefined) changes.push({ put: key, value });
-    else if (base.get(key) !== undefined) changes.push({ del: key });
-  }
-  return changes;
+async function changesIn(overlay: Overlay, base: KeptState): Promise<readonly Change[]> {
+  const changes = await mapInSlices(overlay.all(), ({ key, value }): Change | null => {
+    if (value !== undefined) return { put: key, value };
+    return base.has(key) ? { del: key } : null;
+  });
+  return changes.filter((change) => change !== null);
 }
 
 type Listed = readonly (readonly [Key, unknown])[];
 
-function list(base: State, layers: Layers, prefix: Key, bounds: Bounds & { readonly limit?: number }): Listed {
+function list(base: KeptState, layers: Layers, prefix: Key, bounds: Bounds & { readonly limit?: number }): Listed {
   const { limit = DEFAULT_LIMIT } = bounds;
-  const found: [Key, unknown][] = [];
-  for (const { key, value } of merged(layers.between(prefix, bounds), entriesOf(base, prefix, { ...bounds, limit }))) {
+  const found: (readonly [Key, unknown])[] = [];
+  for (const entry of merged(layers.between(prefix, bounds), base.entries(prefix, bounds))) {
     if (found.length >= limit) break;
-    if (value !== undefined) found.push([key, value]);
+    if ('read' in entry) found.push(entry.read());
+    else if (entry.value !== undefined) found.push([entry.key, entry.value]);
   }
   return found;
 }
 
-/** In pages, as far as they are asked for: what lies above may hide many. */
-function* entriesOf(
-  base: State,
-  prefix: Key,
-  { limit, ...bounds }: Bounds & { readonly limit: number },
-): Generator<Entry> {
-  let last = '';
-  for (let [from, size] = [bounds.from, limit + 1]; ; size *= 4) {
-    const page = base.list(prefix, { ...bounds, ...(from && { from }), limit: size });
-    for (const [key, value] of page) {
-      const text = textOf(key);
-      // A page begins with what ended the one before.
-      if (text !== last) yield { text, key, value };
-      last = text;
-    }
-    if (page.length < size) return;
-    from = page.at(-1)?.[0];
-  }
-}
-
-function count(base: State, layers: Layers, prefix: Key, bounds: Bounds): number {
+function count(base: KeptState, layers: Layers, prefix: Key, bounds: Bounds): number {
   let sum = base.count(prefix, bounds);
   for (const { key, value } of layers.between(prefix, bounds)) {
-    sum += Number(value !== undefined) - Number(base.get(key) !== undefined);
+    sum += Number(value !== undefined) - Number(base.has(key));
   }
   return sum;
 }

@@ -1,6 +1,6 @@
 import { bufferState, type BufferedState } from './buffered-state.ts';
 import { RESERVE } from './guarded.ts';
-import type { StateStore } from './state.ts';
+import type { KeptStore, StateStore } from './state.ts';
 import type { Started } from '../../lifecycle.ts';
 import type { Log } from '../../log.ts';
 
@@ -23,7 +23,7 @@ const CHANGE_BYTES = 8 * 1024;
  * each state back by that much. When too much has gathered it is written sooner, and commits wait for it; on a disk that is
  * almost full little gathers, so that what is written fits. What cannot be written is told, kept and tried again.
  */
-export function openBufferedStates(base: StateStore, options: BufferingOptions): Started<StateStore> {
+export function openBufferedStates(base: KeptStore, options: BufferingOptions): Started<StateStore> {
   const { logger, freeBytes, everyMs = EVERY_MS } = options;
   const buffers = new Map<string, BufferedState>();
   let timer: NodeJS.Timeout | undefined;

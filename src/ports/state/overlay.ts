@@ -91,14 +91,21 @@ function search(length: number, isSo: (index: number) => boolean): number {
   return low;
 }
 
+type InOrder<T> = Iterable<T & Pick<Entry, 'text'>>;
+
 /** The entries of both in the order of their keys; of a key that both have, what lies above. */
-export function* merged(above: Iterable<Entry>, below: Iterable<Entry>): Generator<Entry> {
+export function* merged<Above, Below>(above: InOrder<Above>, below: InOrder<Below>): Generator<Above | Below> {
   const rest = below[Symbol.iterator]();
-  let next = rest.next();
-  for (const entry of above) {
-    for (; next.done !== true && next.value.text < entry.text; next = rest.next()) yield next.value;
-    if (next.done !== true && next.value.text === entry.text) next = rest.next();
-    yield entry;
+  try {
+    let next = rest.next();
+    for (const entry of above) {
+      for (; next.done !== true && next.value.text < entry.text; next = rest.next()) yield next.value;
+      if (next.done !== true && next.value.text === entry.text) next = rest.next();
+      yield entry;
+    }
+    for (; next.done !== true; next = rest.next()) yield next.value;
+  } finally {
+    // Who has seen enough may leave something open down there.
+    rest.return?.();
   }
-  for (; next.done !== true; next = rest.next()) yield next.value;
 }
