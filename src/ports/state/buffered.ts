@@ -42,7 +42,7 @@ export function openBufferedStates(base: KeptStore, options: BufferingOptions): 
   }
   async function stop(): Promise<void> {
     clearTimeout(timer);
-    await Promise.allSettled([...buffers.values()].map(({ flush }) => flush()));
+    await Promise.allSettled([...buffers.values()].map((each) => each.flush()));
     await base.close();
   }
   const close = (): Promise<void> => (closing ??= stop());
@@ -50,6 +50,9 @@ export function openBufferedStates(base: KeptStore, options: BufferingOptions): 
     if (closing) throw new Error('the state store is closed');
   };
   const store: StateStore = {
+  async function flush(): Promise<void> {
+    await Promise.all([...buffers.values()].map((each) => each.flush()));
+  }
     ...base,
     open: (name) => {
       refuseClosed();
@@ -59,10 +62,11 @@ export function openBufferedStates(base: KeptStore, options: BufferingOptions): 
       return found.state;
     },
     backup: async (order, signal) => {
-      await Promise.all([...buffers.values()].map(({ flush }) => flush()));
+      await flush();
       return base.backup(order, signal);
     },
     close,
+    flush,
   };
   return { value: store, stop: close };
 }

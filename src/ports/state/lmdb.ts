@@ -68,6 +68,7 @@ function createStore(root: RootDatabase<unknown, string>, { path, script }: File
       if (states.has(name)) throw new Error(`the state ${name} is in use`);
       await settled(openTable(root, name).drop());
     },
+    flush: () => Promise.resolve(),
     backup: async ({ scratch, file, key }, signal) => {
       refuseClosed();
       const order = { path, scratch, file, key: encodeKey(key).toString('base64') };

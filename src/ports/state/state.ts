@@ -56,6 +56,8 @@ export interface StateStore {
   names(): readonly string[];
   /** Removes a state for good. @throws when it is open. */
   remove(name: string): Promise<void>;
+  /** What was committed before is on the disk when it resolves. Rejects when that failed. */
+  flush(): Promise<void>;
   /**
    * Writes a copy of all states, as they were at one moment and with all commits before the call, into a file; the store goes on being used meanwhile, and
    * another process does the work. An abort ends it at once and leaves what is half done.
