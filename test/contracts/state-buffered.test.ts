@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { bufferState, type BufferedState } from '../../src/ports/state/buffered-state.ts';
 import { openGuardedStates } from '../../src/ports/state/guarded.ts';
+import type { Size } from '../../src/ports/state/overlay.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
 import type { Change, KeptState, Key, State, StateStore } from '../../src/ports/state/state.ts';
 import { BACKUP_SCRIPT } from '../support/backup-script.ts';
@@ -89,7 +90,15 @@ function withDisk(work: (given: Given) => Promise<void>, capacity = 10_000): Pro
     const warnings: string[] = [];
     const logger = { ...SILENT, warn: (_: object, message: string) => void warnings.push(message) };
     const nothing = (): void => undefined;
-    const options = { name: 'test', logger, capacity: () => capacity, refuseClosed: nothing, committed: nothing };
+    const isTooMuch = ({ keys }: Size): boolean => keys > capacity;
+    const options = {
+      name: 'test',
+      logger,
+      isTooMuch,
+      admit: () => nothing,
+      refuseClosed: nothing,
+      committed: nothing,
+    };
     try {
       await work({ disk, warnings, open: () => bufferState(disk.state, options) });
     } finally {
@@ -257,6 +266,54 @@ describe('states that are written behind', () => {
       { everyMs: 20, free: () => free },
     );
   });
+
+  it('gather all together no more than the disk has room for', () =>
+    withStates(
+      async ({ kept, store }) => {
+        const names = ['route', 'dispatch', 'receipts'];
+        const states = names.map((name) => store.open(name));
+        for (const state of states) {
+          for (let number = 0; number < 2_000; number += 1) await state.commit([{ put: ['n', number], value: number }]);
+        }
+        const mostUnwritten = (16 * MIB) / (8 * 1024);
+        await eventually(() => {
+          const written = names.reduce((sum, name) => sum + kept.open(name).count([]), 0);
+          expect(written).toBeGreaterThanOrEqual(3 * 2_000 - mostUnwritten);
+        });
+      },
+      { everyMs: HOUR_MS, free: () => 24 * MIB },
+    ));
+
+  it.each([
+    ['many keys', 1_000, 'short'],
+    ['large values', 2, 'x'.repeat(MIB)],
+  ])('are not written, nor lost, when the disk has filled since they gathered: %s', (_, count, value) => {
+    let free = 200 * MIB;
+    return withStates(
+      async ({ kept, store }) => {
+        const state = store.open('route');
+        for (let number = 0; number < count; number += 1) await state.commit([{ put: ['n', number], value }]);
+        free = 9 * MIB;
+        await expect(store.flush()).rejects.toThrow('left on the disk');
+        expect([kept.open('route').count([]), state.count([])]).toEqual([0, count]);
+        free = 200 * MIB;
+        await store.flush();
+        expect(kept.open('route').count([])).toBe(count);
+      },
+      { everyMs: HOUR_MS, free: () => free },
+    );
+  });
+
+  it('write a single commit as long as the disk is not almost full, however many keys it has', () =>
+    withStates(
+      async ({ kept, store }) => {
+        const changes = Array.from({ length: 1_000 }, (_, number) => ({ put: ['n', number], value: number }));
+        await store.open('route').commit(changes);
+        await store.flush();
+        expect(kept.open('route').count([])).toBe(1_000);
+      },
+      { everyMs: HOUR_MS, free: () => 9 * MIB },
+    ));
 });
 
 /** In their order. */
