@@ -33,7 +33,7 @@ export interface FoldOptions extends LocalsOptions {
   readonly signal: AbortSignal;
 }
 
-/** To the end of the log, side by side; then a snapshot, where there is a folder for them. */
+/** To the end of the log, side by side, and onto the disk; then a snapshot, where there is a folder for them. */
 export async function foldLocals(options: FoldOptions): Promise<void> {
   const { log, logger, states, locals, screen, signal } = options;
   const scope = openScope();
@@ -46,11 +46,13 @@ export async function foldLocals(options: FoldOptions): Promise<void> {
       scope.use(refold(name, { log, logger, state, folded, live: resolve }));
     });
   });
+  let isDone = false;
   try {
-    await unlessStopped(signal, Promise.all(folding));
+    await unlessStopped(signal, Promise.all(folding)).finally(() => scope.stop());
+    await states.flush();
+    isDone = true;
   } finally {
-    await scope.stop();
-    progress.end(counts.map(({ line, summary }) => (signal.aborted ? line() : summary())).join('\n'));
+    progress.end(counts.map(({ line, summary }) => (isDone ? summary() : line())).join('\n'));
   }
   await makeSnapshot({ ...options, store: states, now: Date.now }, signal).catch((err: unknown) => {
     logger.warn({ err }, 'a snapshot of what was rebuilt could not be made; the service will make one');

@@ -6,7 +6,7 @@ import type { Log } from './log.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import { openBufferedStates } from './ports/state/buffered.ts';
 import { openGuardedStates } from './ports/state/guarded.ts';
-import type { StateStore } from './ports/state/state.ts';
+import type { KeptStore, StateStore } from './ports/state/state.ts';
 import { checkpointOf } from './projections/run.ts';
 import type { Local } from './projections/rebuilt.ts';
 import { isSplit, keepersAmong, type Roles } from './roles.ts';
@@ -31,7 +31,7 @@ export interface Keeping {
 }
 
 export interface StatesOptions extends Keeping {
-  readonly open: (path: string) => Promise<Started<StateStore>>;
+  readonly open: (path: string) => Promise<Started<KeptStore>>;
   readonly behindMs?: number;
 }
 

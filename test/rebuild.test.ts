@@ -7,9 +7,11 @@ import { readConfig } from '../src/config.ts';
 import { streamOf } from '../src/ids.ts';
 import { openLmdbEventLog } from '../src/ports/event-log/lmdb.ts';
 import type { RecordedEvent } from '../src/ports/event-log/event-log.ts';
+import { openBufferedStates } from '../src/ports/state/buffered.ts';
 import { openLmdbState } from '../src/ports/state/lmdb.ts';
 import type { State } from '../src/ports/state/state.ts';
 import { LOCAL, refold } from '../src/projections/rebuilt.ts';
+import { foldLocals } from '../src/rebuild-locals.ts';
 import { rebuild, type RebuildOptions } from '../src/rebuilding.ts';
 import { STATES } from '../src/states.ts';
 import { BACKUP_SCRIPT } from './support/backup-script.ts';
@@ -17,7 +19,7 @@ import { withDispatch } from './support/dispatching.ts';
 import { eventually } from './support/eventually.ts';
 import { startService, type Service } from './support/service.ts';
 import { withTempDir } from './support/temp-dir.ts';
-import { everything, recordingLog, requestedMany, requested } from './support/world.ts';
+import { everything, recordingLog, requestedMany, requested, withWorld } from './support/world.ts';
 
 const REBUILD = fileURLToPath(new URL('../dist/rebuild.js', import.meta.url));
 const NEVER = new AbortController().signal;
@@ -220,6 +222,31 @@ describe('npm run rebuild', () => {
       expect(await statesOf(dataDir)).toEqual(before);
     });
   }, 120_000);
+});
+
+describe('a rebuild whose states cannot be written', () => {
+  it('fails, and does not say that it is done', () =>
+    withWorld(async ({ log, folder }) => {
+      const { value: kept, stop } = await openLmdbState(join(folder, 'full'));
+      const full = {
+        ...kept,
+        open: (name: string) => ({ ...kept.open(name), commit: () => Promise.reject(new Error('no space')) }),
+      };
+      const common = { logger: recordingLog(), freeBytes: () => Infinity };
+      const states = openBufferedStates(full, { ...common, everyMs: 3_600_000 });
+      const lines: string[] = [];
+      const screen = {
+        write: (text: string) => void lines.push(text),
+        isTerminal: false,
+        now: () => performance.now(),
+      };
+      const folding = { ...common, log, dataDir: folder, snapshots: null, states: states.value, locals: LOCAL, screen };
+      await expect(foldLocals({ ...folding, signal: NEVER })).rejects.toThrow('no space');
+      expect(lines.join('')).toContain('route: ');
+      expect(lines.join('')).not.toContain('done');
+      await states.stop();
+      await stop();
+    }));
 });
 
 describe('a state that is folded again', () => {

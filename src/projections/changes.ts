@@ -1,3 +1,4 @@
+import { jsonSize } from '../ports/state/json.ts';
 import { textOf } from '../ports/state/keys.ts';
 import type { Change, Key, State } from '../ports/state/state.ts';
 
@@ -33,7 +34,7 @@ export function changesTo(state: Pick<State, 'get'>): RevocableChanges {
       return 'put' in change ? change.value : undefined;
     },
     put: (key, value) => {
-      if (value === undefined) throw new TypeError('undefined is not a value');
+      jsonSize(value);
       set(key, { put: key, value });
     },
     del: (key) => {

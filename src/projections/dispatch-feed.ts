@@ -87,20 +87,19 @@ export function openFeeder(options: FeederOptions): Feeder {
   };
 }
 
-/** Publishes what is due until nothing is; answers when to look again. */
+/** Publishes what is due now; answers when to look again. What comes in meanwhile is told to `added`, and another look finds it. */
 async function feed(
   options: FeederOptions,
   queue: QueueName,
   isStopped: () => boolean,
 ): Promise<number | 'later' | null> {
   const { state, now, mayFeed } = options;
-  for (;;) {
-    const time = now();
-    const due = dueEntries(state, queue, time, WINDOW);
-    if (due.length === 0 || isStopped()) return nextDue(state, queue, time);
-    if (!mayFeed()) return time;
+  const time = now();
+  for await (const due of dueEntries(state, queue, time, WINDOW)) {
+    if (isStopped() || !mayFeed()) return time;
     if (!(await feedWindow(options, due))) return 'later';
   }
+  return nextDue(state, queue, time);
 }
 
 /** When each queue is to be looked at; one without a time waits for what is added. */

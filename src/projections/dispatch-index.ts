@@ -1,4 +1,5 @@
 import type { Changes } from './changes.ts';
+import { pagesOf, type PagesOf } from './pages.ts';
 import { decode } from '../events/codec.ts';
 import type { Lane } from '../events/event.ts';
 import type { Decision } from '../events/notifications.ts';
@@ -161,9 +162,9 @@ export function moveToDue(changes: Changes, entry: Entry): void {
   put(changes, { ...entry, fedAt: null, session: null });
 }
 
-/** What is due by `now` and not published, longest due first. */
-export function dueEntries(state: State, queue: QueueName, now: number, limit: number): readonly Entry[] {
-  return entriesOf(state, state.list(['due', queue], { to: ['due', queue, now + 1], limit }));
+/** What is due by `now` and not published, longest due first, in pages. */
+export function dueEntries(state: State, queue: QueueName, now: number, size: number): Pages {
+  return entryPages(state, { prefix: ['due', queue], to: ['due', queue, now + 1], size });
 }
 
 /** When the first entry that is still to come is due; null when there is none. */
@@ -189,11 +190,16 @@ export function fedBefore(
   return entriesOf(state, state.list(['fed', session, queue], { to: ['fed', session, queue, before], limit }));
 }
 
-/** Published in any other session of the broker than this one. */
-export function fedInOtherSessions(state: State, session: string, limit: number): readonly Entry[] {
-  const earlier = state.list(['fed'], { to: ['fed', session], limit });
-  const later = state.list(['fed'], { from: ['fed', `${session} `], limit });
-  return entriesOf(state, [...earlier, ...later]);
+/** Published in any other session of the broker than this one, in pages. */
+export async function* fedInOtherSessions(state: State, session: string, size: number): Pages {
+  yield* entryPages(state, { prefix: ['fed'], to: ['fed', session], size });
+  yield* entryPages(state, { prefix: ['fed'], from: ['fed', `${session} `], size });
+}
+
+type Pages = AsyncGenerator<readonly Entry[], void>;
+
+async function* entryPages(state: State, of: PagesOf): Pages {
+  for await (const pointers of pagesOf(state, of)) yield entriesOf(state, pointers);
 }
 
 function entriesOf(state: State, pointers: readonly (readonly [Key, unknown])[]): readonly Entry[] {

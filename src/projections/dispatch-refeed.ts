@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { changesTo } from './changes.ts';
 import type { DispatchOptions } from './dispatch.ts';
 import { fedBefore, fedInOtherSessions, moveToDue, type Entry } from './dispatch-index.ts';
@@ -11,9 +12,7 @@ const GRACE_MS = 15_000;
 
 /** What was published in an earlier session of the broker is gone with it: all of it is to be published again. */
 export async function reclaim({ state, broker }: Pick<DispatchOptions, 'state' | 'broker'>): Promise<void> {
-  for (;;) {
-    const lost = fedInOtherSessions(state, broker.session, BATCH);
-    if (lost.length === 0) return;
+  for await (const lost of fedInOtherSessions(state, broker.session, BATCH)) {
     const changes = changesTo(state);
     for (const entry of lost) moveToDue(changes, entry);
     await state.commit(changes.list());
@@ -26,6 +25,7 @@ export async function refeedSuspects({ state, broker, now, graceMs = GRACE_MS }:
   for (const queue of QUEUES) {
     const suspects = fedBefore(state, { session: broker.session, queue, before: now() - graceMs }, BATCH);
     if (suspects.length === 0) continue;
+    await nextTurn();
     const depth = await broker.depth(queue);
     for (const entry of suspects.filter((each) => isRested(each, now()) && isMissing(each, depth, now()))) {
       moveToDue(changes, { ...entry, refeeds: entry.refeeds + 1 });

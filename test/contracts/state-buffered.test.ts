@@ -4,8 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { bufferState, type BufferedState } from '../../src/ports/state/buffered-state.ts';
 import { openGuardedStates } from '../../src/ports/state/guarded.ts';
+import type { Size } from '../../src/ports/state/overlay.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
-import type { Change, Key, State, StateStore } from '../../src/ports/state/state.ts';
+import type { Change, KeptState, Key, State, StateStore } from '../../src/ports/state/state.ts';
 import { BACKUP_SCRIPT } from '../support/backup-script.ts';
 import { eventually } from '../support/eventually.ts';
 import { withTempDir } from '../support/temp-dir.ts';
@@ -16,8 +17,12 @@ const MIB = 1024 * 1024;
 
 /** A state on the disk that tells what is written to it, fails when told to, and answers a write when it is let. */
 interface Disk {
-  readonly state: State;
+  readonly state: KeptState;
   readonly writes: (readonly Change[])[];
+  /** How many values were decoded. */
+  read: number;
+  /** How many ranges are being gone through. */
+  open: number;
   fails: boolean;
   /** Null: writes are answered at once. */
   held: (() => void)[] | null;
@@ -26,7 +31,7 @@ interface Disk {
   readonly idle: () => Promise<unknown>;
 }
 
-function diskOf(state: State): Disk {
+function diskOf(state: KeptState): Disk {
   let last: Promise<unknown> = Promise.resolve();
   const disk: Disk = {
     state: {
@@ -36,7 +41,23 @@ function diskOf(state: State): Disk {
         last = written.catch(() => undefined);
         return written;
       },
+      get: (key) => {
+        disk.read += 1;
+        return state.get(key);
+      },
+      *entries(prefix, bounds) {
+        disk.open += 1;
+        try {
+          for (const { text, read } of state.entries(prefix, bounds)) {
+            yield { text, read: () => ((disk.read += 1), read()) };
+          }
+        } finally {
+          disk.open -= 1;
+        }
+      },
     },
+    read: 0,
+    open: 0,
     idle: () => last,
     writes: [],
     fails: false,
@@ -69,7 +90,15 @@ function withDisk(work: (given: Given) => Promise<void>, capacity = 10_000): Pro
     const warnings: string[] = [];
     const logger = { ...SILENT, warn: (_: object, message: string) => void warnings.push(message) };
     const nothing = (): void => undefined;
-    const options = { name: 'test', logger, capacity: () => capacity, refuseClosed: nothing, committed: nothing };
+    const isTooMuch = ({ keys }: Size): boolean => keys > capacity;
+    const options = {
+      name: 'test',
+      logger,
+      isTooMuch,
+      admit: () => nothing,
+      refuseClosed: nothing,
+      committed: nothing,
+    };
     try {
       await work({ disk, warnings, open: () => bufferState(disk.state, options) });
     } finally {
@@ -94,6 +123,23 @@ describe('a state that is written behind', () => {
       expect(disk.writes.at(-1)).toEqual(
         expect.arrayContaining([{ del: ['stays'] }, { put: ['checkpoint'], value: 2 }]),
       );
+    }));
+
+  it('decodes only what it gives out, and leaves nothing open on the disk', () =>
+    withDisk(async ({ disk, open }) => {
+      const { state, flush } = open();
+      await state.commit(Array.from({ length: 100 }, (_, number) => ({ put: ['n', number], value: number })));
+      await flush();
+      await state.commit(Array.from({ length: 90 }, (_, number) => ({ del: ['n', number] })));
+      disk.read = 0;
+      expect(state.list(['n'], { limit: 2 })).toEqual([
+        [['n', 90], 90],
+        [['n', 91], 91],
+      ]);
+      expect(state.count(['n'])).toBe(10);
+      await flush();
+      expect(state.list(['n'])).toHaveLength(10);
+      expect([disk.read, disk.open]).toEqual([12, 0]);
     }));
 
   it.each([new Date(0), 1n, { a: [Number.NaN] }, { a: [undefined] }, new Map(), () => 1])(
@@ -220,6 +266,54 @@ describe('states that are written behind', () => {
       { everyMs: 20, free: () => free },
     );
   });
+
+  it('gather all together no more than the disk has room for', () =>
+    withStates(
+      async ({ kept, store }) => {
+        const names = ['route', 'dispatch', 'receipts'];
+        const states = names.map((name) => store.open(name));
+        for (const state of states) {
+          for (let number = 0; number < 2_000; number += 1) await state.commit([{ put: ['n', number], value: number }]);
+        }
+        const mostUnwritten = (16 * MIB) / (8 * 1024);
+        await eventually(() => {
+          const written = names.reduce((sum, name) => sum + kept.open(name).count([]), 0);
+          expect(written).toBeGreaterThanOrEqual(3 * 2_000 - mostUnwritten);
+        });
+      },
+      { everyMs: HOUR_MS, free: () => 24 * MIB },
+    ));
+
+  it.each([
+    ['many keys', 1_000, 'short'],
+    ['large values', 2, 'x'.repeat(MIB)],
+  ])('are not written, nor lost, when the disk has filled since they gathered: %s', (_, count, value) => {
+    let free = 200 * MIB;
+    return withStates(
+      async ({ kept, store }) => {
+        const state = store.open('route');
+        for (let number = 0; number < count; number += 1) await state.commit([{ put: ['n', number], value }]);
+        free = 9 * MIB;
+        await expect(store.flush()).rejects.toThrow('left on the disk');
+        expect([kept.open('route').count([]), state.count([])]).toEqual([0, count]);
+        free = 200 * MIB;
+        await store.flush();
+        expect(kept.open('route').count([])).toBe(count);
+      },
+      { everyMs: HOUR_MS, free: () => free },
+    );
+  });
+
+  it('write a single commit as long as the disk is not almost full, however many keys it has', () =>
+    withStates(
+      async ({ kept, store }) => {
+        const changes = Array.from({ length: 1_000 }, (_, number) => ({ put: ['n', number], value: number }));
+        await store.open('route').commit(changes);
+        await store.flush();
+        expect(kept.open('route').count([])).toBe(1_000);
+      },
+      { everyMs: HOUR_MS, free: () => 9 * MIB },
+    ));
 });
 
 /** In their order. */

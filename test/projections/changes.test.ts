@@ -48,9 +48,17 @@ describe('changes to a state', () => {
     expect(() => {
       changes.put(key, 1);
     }).toThrow(RangeError);
-    expect(() => {
-      changes.put(['a'], undefined);
-    }).toThrow(TypeError);
     expect(changes.list()).toEqual([]);
   });
+
+  it.each([undefined, Number.NaN, { a: [undefined] }, { a: new Date(0) }, new Map(), 1n])(
+    'refuse %s, which no state could give back',
+    (value) => {
+      const changes = changesTo(below);
+      expect(() => {
+        changes.put(['a'], value);
+      }).toThrow(TypeError);
+      expect(changes.list()).toEqual([]);
+    },
+  );
 });

@@ -17,7 +17,7 @@ import type { EventLog } from '../../src/ports/event-log/event-log.ts';
 import { openEventLog } from '../../src/ports/event-log/open.ts';
 import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { openLmdbState } from '../../src/ports/state/lmdb.ts';
-import type { State, StateStore } from '../../src/ports/state/state.ts';
+import type { KeptState, KeptStore } from '../../src/ports/state/state.ts';
 import { startDispatch } from '../../src/projections/dispatch.ts';
 import { startRoute } from '../../src/projections/route.ts';
 import { composeWith } from '../../src/senders/compose.ts';
@@ -116,8 +116,8 @@ export function startPipeline(folder: string, options: PipelineOptions): Promise
 }
 
 /** What is dead writes nothing any more. */
-function unless(isDead: () => boolean, store: StateStore): StateStore {
-  const mortal = (state: State): State => ({
+function unless(isDead: () => boolean, store: KeptStore): KeptStore {
+  const mortal = (state: KeptState): KeptState => ({
     ...state,
     commit: (changes) => (isDead() ? Promise.reject(new Error('the process is dead')) : state.commit(changes)),
   });

@@ -2,8 +2,9 @@ import { openOutage, type Log } from '../../log.ts';
 import { exclusive } from './exclusive.ts';
 import { jsonSize } from './json.ts';
 import { rangeOf, textOf } from './keys.ts';
-import { merged, openOverlay, type Entry, type Overlay } from './overlay.ts';
-import { DEFAULT_LIMIT, type Bounds, type Change, type Key, type State } from './state.ts';
+import { mapInSlices } from './slices.ts';
+import { merged, openOverlay, type Entry, type Overlay, type Size } from './overlay.ts';
+import { DEFAULT_LIMIT, type Bounds, type Change, type KeptState, type Key, type State } from './state.ts';
 
 /** A state whose commits gather in memory. */
 export interface BufferedState {
@@ -20,18 +21,17 @@ export interface BufferOptions {
   /** Of the state, for the server's log. */
   readonly name: string;
   readonly logger: Log;
-  /** How many keys may gather between two writes; with fewer in hand than a commit has, that one may go beyond. */
-  readonly capacity: () => number;
+  /** Whether so much may not gather between two writes. Of a single commit it is not asked. */
+  readonly isTooMuch: (size: Size) => boolean;
+  /** Called before each write, answers what is called after it. @throws when there is no room for it, and it is to be tried again later. */
+  readonly admit: (size: Size) => () => void;
   /** Called before each commit. @throws when there are to be none any more. */
   readonly refuseClosed: () => void;
   /** Called after each commit. */
   readonly committed: () => void;
 }
 
-/** Of values, for the while between two writes. */
-const MAX_BYTES = 16 * 1024 * 1024;
-
-export function bufferState(base: State, options: BufferOptions): BufferedState {
+export function bufferState(base: KeptState, options: BufferOptions): BufferedState {
   const inTurn = exclusive();
   const layers = openLayers(base, options);
   return {
@@ -44,9 +44,9 @@ export function bufferState(base: State, options: BufferOptions): BufferedState 
       count: (prefix, bounds = {}) => count(base, layers, prefix, bounds),
       commit: async (changes) => {
         options.refuseClosed();
-        const steps = changes.map(toStep);
+        const steps = changes.map(toEntry);
         await inTurn(async () => {
-          await layers.room();
+          await layers.roomFor(steps);
           layers.apply(steps);
         });
         options.committed();
@@ -63,35 +63,30 @@ export function bufferState(base: State, options: BufferOptions): BufferedState 
   };
 }
 
-interface Step {
-  readonly entry: Entry;
-  readonly bytes: number;
-}
-
 /** Everything that can be wrong with a change must come out here: later it would keep all others from being written. */
-function toStep(change: Change): Step {
-  if ('del' in change) return { entry: { text: textOf(change.del), key: change.del, value: undefined }, bytes: 0 };
+function toEntry(change: Change): Entry {
+  if ('del' in change) return { text: textOf(change.del), key: change.del, value: undefined, bytes: 0 };
   const { put: key, value } = change;
-  return { entry: { text: textOf(key), key, value }, bytes: jsonSize(value) };
+  return { text: textOf(key), key, value, bytes: jsonSize(value) };
 }
 
 /** What gathered since the last write, above what is being written, above what lies below. */
 interface Layers extends Pick<BufferedState, 'write' | 'isDirty'> {
   readonly find: (text: string) => Entry | undefined;
   readonly between: (prefix: Key, bounds: Bounds) => Iterable<Entry>;
-  readonly apply: (steps: readonly Step[]) => void;
-  /** Resolves when more may gather; rejects when that waits for a write, and the write failed. */
-  readonly room: () => Promise<void>;
+  readonly apply: (commit: readonly Entry[]) => void;
+  /** Resolves when this commit may gather too; rejects when that waits for a write, and the write failed. */
+  readonly roomFor: (commit: readonly Entry[]) => Promise<void>;
   readonly writeAll: () => Promise<void>;
 }
 
-function openLayers(base: State, { name, logger, capacity }: BufferOptions): Layers {
+function openLayers(base: KeptState, { name, logger, isTooMuch, admit }: BufferOptions): Layers {
   const outage = openOutage(logger, {
     failed: 'a local state cannot be written; trying again',
     well: 'the local state is written again',
   });
-  let [current, bytes] = [openOverlay(), 0];
-  let writing: Overlay | null = null;
+  let current = openLayer();
+  let writing: Layer | null = null;
   let underWay: Promise<void> | null = null;
 
   const write = (): Promise<void> => (underWay ??= writeNow().finally(() => (underWay = null)));
@@ -99,10 +94,10 @@ function openLayers(base: State, { name, logger, capacity }: BufferOptions): Lay
   async function writeNow(): Promise<void> {
     if (writing === null) {
       writing = current;
-      [current, bytes] = [openOverlay(), 0];
+      current = openLayer();
     }
     try {
-      await base.commit(changesIn(writing, base));
+      await writeLayer(writing, base, admit);
     } catch (err) {
       outage.met({ state: name, err });
       throw err;
@@ -112,23 +107,20 @@ function openLayers(base: State, { name, logger, capacity }: BufferOptions): Lay
   }
 
   const isIdle = (): boolean => writing === null && underWay === null;
-  const isFull = (): boolean => current.size() > 0 && (current.size() >= capacity() || bytes >= MAX_BYTES);
   return {
     write,
-    isDirty: () => writing !== null || current.size() > 0,
-    find: (text) => current.get(text) ?? writing?.get(text),
+    isDirty: () => writing !== null || current.commits > 0,
+    find: (text) => current.changes.get(text) ?? writing?.changes.get(text),
     between: (prefix, bounds) => {
       const range = rangeOf(prefix, bounds);
-      return merged(current.between(range), writing?.between(range) ?? []);
+      return merged(current.changes.between(range), writing?.changes.between(range) ?? []);
     },
-    apply: (steps) => {
-      for (const { entry, bytes: size } of steps) {
-        current.set(entry);
-        bytes += size;
-      }
+    apply: (commit) => {
+      for (const entry of commit) current.changes.set(entry);
+      if (commit.length > 0) current.commits += 1;
     },
-    room: async () => {
-      while (isFull()) {
+    roomFor: async (commit) => {
+      while (current.commits > 0 && isTooMuch(sizeWith(current.changes.size(), commit))) {
         // A write that begins here takes what gathered at once, and this commit need not wait for its end.
         if (isIdle()) write().catch(() => undefined);
         else await write();
@@ -136,57 +128,66 @@ function openLayers(base: State, { name, logger, capacity }: BufferOptions): Lay
     },
     writeAll: async () => {
       if (!isIdle()) await write();
-      if (current.size() > 0) await write();
+      if (current.commits > 0) await write();
     },
   };
 }
 
-/** What was put and deleted again since the last write leaves nothing to do. */
-function changesIn(overlay: Overlay, base: State): readonly Change[] {
-  const changes: Change[] = [];
-  for (const { key, value } of overlay.all()) {
-    if (value !== undefined) changes.push({ put: key, value });
-    else if (base.get(key) !== undefined) changes.push({ del: key });
+/** What commits have gathered. */
+interface Layer {
+  readonly changes: Overlay;
+  commits: number;
+}
+
+function openLayer(): Layer {
+  return { changes: openOverlay(), commits: 0 };
+}
+
+function sizeWith({ keys, bytes }: Size, commit: readonly Entry[]): Size {
+  return { keys: keys + commit.length, bytes: commit.reduce((sum, entry) => sum + entry.bytes, bytes) };
+}
+
+/** Of a single commit, which cannot be less, only its values are counted: what is open at the end is to be folded still. */
+async function writeLayer(
+  { changes: overlay, commits }: Layer,
+  base: KeptState,
+  admit: BufferOptions['admit'],
+): Promise<void> {
+  const changes = await changesIn(overlay, base);
+  const written = admit({ keys: commits > 1 ? changes.length : 0, bytes: overlay.size().bytes });
+  try {
+    await base.commit(changes);
+  } finally {
+    written();
   }
-  return changes;
+}
+
+/** What was put and deleted again since the last write leaves nothing to do. */
+async function changesIn(overlay: Overlay, base: KeptState): Promise<readonly Change[]> {
+  const changes = await mapInSlices(overlay.all(), ({ key, value }): Change | null => {
+    if (value !== undefined) return { put: key, value };
+    return base.has(key) ? { del: key } : null;
+  });
+  return changes.filter((change) => change !== null);
 }
 
 type Listed = readonly (readonly [Key, unknown])[];
 
-function list(base: State, layers: Layers, prefix: Key, bounds: Bounds & { readonly limit?: number }): Listed {
+function list(base: KeptState, layers: Layers, prefix: Key, bounds: Bounds & { readonly limit?: number }): Listed {
   const { limit = DEFAULT_LIMIT } = bounds;
-  const found: [Key, unknown][] = [];
-  for (const { key, value } of merged(layers.between(prefix, bounds), entriesOf(base, prefix, { ...bounds, limit }))) {
+  const found: (readonly [Key, unknown])[] = [];
+  for (const entry of merged(layers.between(prefix, bounds), base.entries(prefix, bounds))) {
     if (found.length >= limit) break;
-    if (value !== undefined) found.push([key, value]);
+    if ('read' in entry) found.push(entry.read());
+    else if (entry.value !== undefined) found.push([entry.key, entry.value]);
   }
   return found;
 }
 
-/** In pages, as far as they are asked for: what lies above may hide many. */
-function* entriesOf(
-  base: State,
-  prefix: Key,
-  { limit, ...bounds }: Bounds & { readonly limit: number },
-): Generator<Entry> {
-  let last = '';
-  for (let [from, size] = [bounds.from, limit + 1]; ; size *= 4) {
-    const page = base.list(prefix, { ...bounds, ...(from && { from }), limit: size });
-    for (const [key, value] of page) {
-      const text = textOf(key);
-      // A page begins with what ended the one before.
-      if (text !== last) yield { text, key, value };
-      last = text;
-    }
-    if (page.length < size) return;
-    from = page.at(-1)?.[0];
-  }
-}
-
-function count(base: State, layers: Layers, prefix: Key, bounds: Bounds): number {
+function count(base: KeptState, layers: Layers, prefix: Key, bounds: Bounds): number {
   let sum = base.count(prefix, bounds);
   for (const { key, value } of layers.between(prefix, bounds)) {
-    sum += Number(value !== undefined) - Number(base.get(key) !== undefined);
+    sum += Number(value !== undefined) - Number(base.has(key));
   }
   return sum;
 }

@@ -1,14 +1,14 @@
-import type { State, StateStore } from './state.ts';
+import type { KeptState, KeptStore } from './state.ts';
 
 /** Below what the event log leaves, so that its last events can still be folded. */
 export const RESERVE = 8 * 1024 * 1024;
 
 /** `store`, but commits are refused on a disk that is almost full, for the reason that the event log has. */
-export function openGuardedStates(store: StateStore, freeBytes: () => number): StateStore {
+export function openGuardedStates(store: KeptStore, freeBytes: () => number): KeptStore {
   return { ...store, open: (name) => guarded(store.open(name), freeBytes) };
 }
 
-function guarded(state: State, freeBytes: () => number): State {
+function guarded(state: KeptState, freeBytes: () => number): KeptState {
   return {
     ...state,
     commit: (changes) => {

@@ -2,8 +2,10 @@ import { open as openEnvironment, type Database, type RootDatabase } from 'lmdb'
 
 import { backupScript, runBackup } from './lmdb-backup-process.ts';
 import type { Started } from '../../lifecycle.ts';
+import { exclusive, type Exclusive } from './exclusive.ts';
 import { decodeKey, encodeKey, rangeOf, type Range } from './keys.ts';
-import { DEFAULT_LIMIT, type Change, type State, type StateStore } from './state.ts';
+import { DEFAULT_LIMIT, type Change, type KeptEntry, type KeptState, type KeptStore } from './state.ts';
+import { mapInSlices } from './slices.ts';
 import { commitError } from '../../lmdb.ts';
 
 /** Projections in one environment. LMDB reserves a slot for each. */
@@ -20,7 +22,7 @@ type Table = Database<Buffer, Buffer>;
  *
  * `script` is what the process of a backup runs; the one beside this file unless told otherwise.
  */
-export async function openLmdbState(path: string, script = backupScript()): Promise<Started<StateStore>> {
+export async function openLmdbState(path: string, script = backupScript()): Promise<Started<KeptStore>> {
   // eventTurnBatching makes a promise that nobody can reach: when a commit fails, its rejection ends the process.
   const root = openEnvironment<unknown, string>({
     path,
@@ -38,18 +40,24 @@ interface Files {
   readonly script: string;
 }
 
-function createStore(root: RootDatabase<unknown, string>, { path, script }: Files): StateStore {
-  const states = new Map<string, State>();
+function createStore(root: RootDatabase<unknown, string>, { path, script }: Files): KeptStore {
+  const states = new Map<string, { readonly state: KeptState; readonly inTurn: Exclusive }>();
   let closing: Promise<void> | undefined;
   const refuseClosed = (): void => {
     if (closing) throw new Error('the state store is closed');
   };
+  async function close(): Promise<void> {
+    // What is still encoded is to be written.
+    await Promise.all(Array.from(states.values(), ({ inTurn }) => inTurn(() => Promise.resolve())));
+    await root.close();
+  }
   return {
     open: (name) => {
       refuseClosed();
-      const state = states.get(name) ?? createState(openTable(root, name), refuseClosed);
-      states.set(name, state);
-      return state;
+      const inTurn = exclusive();
+      const found = states.get(name) ?? { state: createState(openTable(root, name), inTurn, refuseClosed), inTurn };
+      states.set(name, found);
+      return found.state;
     },
     names: () => {
       refuseClosed();
@@ -60,6 +68,7 @@ function createStore(root: RootDatabase<unknown, string>, { path, script }: File
       if (states.has(name)) throw new Error(`the state ${name} is in use`);
       await settled(openTable(root, name).drop());
     },
+    flush: () => Promise.resolve(),
     backup: async ({ scratch, file, key }, signal) => {
       refuseClosed();
       const order = { path, scratch, file, key: encodeKey(key).toString('base64') };
@@ -70,7 +79,7 @@ function createStore(root: RootDatabase<unknown, string>, { path, script }: File
         if (!closing) root.readerCheck();
       }
     },
-    close: () => (closing ??= root.close()),
+    close: () => (closing ??= close()),
   };
 }
 
@@ -79,12 +88,21 @@ function openTable(root: RootDatabase<unknown, string>, name: string): Table {
   return root.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' });
 }
 
-function createState(table: Table, refuseClosed: () => void): State {
+/** @param inTurn To encode much takes several turns of the event loop, and what is committed next comes after that. */
+function createState(table: Table, inTurn: Exclusive, refuseClosed: () => void): KeptState {
   return {
     get: (key) => {
       refuseClosed();
       const value = table.get(encodeKey(key));
       return value && decodeValue(value);
+    },
+    has: (key) => {
+      refuseClosed();
+      return table.doesExist(encodeKey(key));
+    },
+    entries: (prefix, options = {}) => {
+      refuseClosed();
+      return entriesOf(table, rangeOf(prefix, options));
     },
     list: (prefix, options = {}) => {
       refuseClosed();
@@ -100,14 +118,30 @@ function createState(table: Table, refuseClosed: () => void): State {
     },
     commit: async (changes) => {
       refuseClosed();
-      const writes = changes.map(encodeChange);
-      if (writes.length > 0) await write(table, writes);
+      const begun = await inTurn(async () => {
+        const writes = await mapInSlices(changes, encodeChange);
+        return { committed: writes.length > 0 && write(table, writes) };
+      });
+      if (begun.committed) await settled(begun.committed);
     },
     clear: async () => {
       refuseClosed();
-      await settled(table.clearAsync());
+      const begun = await inTurn(() => Promise.resolve({ cleared: table.clearAsync() }));
+      await settled(begun.cleared);
     },
   };
+}
+
+function* entriesOf(table: Table, range: Range): Generator<KeptEntry> {
+  for (const key of table.getKeys(bytesOf(range))) {
+    yield {
+      text: key.toString('latin1'),
+      read: () => {
+        const value = table.get(key);
+        return [decodeKey(key), value && decodeValue(value)];
+      },
+    };
+  }
 }
 
 function bytesOf({ start, end }: Range): { readonly start: Buffer; readonly end: Buffer } {
@@ -128,14 +162,13 @@ function encodeChange(change: Change): Write {
   return { key: encodeKey(change.put), value: Buffer.from(json) };
 }
 
-async function write(table: Table, writes: readonly Write[]): Promise<void> {
-  const committed = table.batch(() => {
+function write(table: Table, writes: readonly Write[]): Promise<unknown> {
+  return table.batch(() => {
     for (const { key, value } of writes) {
       if (value) void table.put(key, value);
       else void table.remove(key);
     }
   });
-  await settled(committed);
 }
 
 async function settled(committed: Promise<unknown>): Promise<void> {

@@ -8,6 +8,14 @@ export interface Entry {
   readonly key: Key;
   /** Undefined: nothing, whatever lies below. */
   readonly value: unknown;
+  /** Of the value, about. */
+  readonly bytes: number;
+}
+
+export interface Size {
+  readonly keys: number;
+  /** Of all values, about. */
+  readonly bytes: number;
 }
 
 /** Changes to a state in memory, the last one of each key, in the order of the keys. */
@@ -17,8 +25,7 @@ export interface Overlay {
   readonly get: (text: string) => Entry | undefined;
   readonly between: (range: Range) => Iterable<Entry>;
   readonly all: () => Iterable<Entry>;
-  /** How many keys. */
-  readonly size: () => number;
+  readonly size: () => Size;
 }
 
 /** Entries by their texts, cut into pieces so that few have to make room for a new one. */
@@ -26,14 +33,18 @@ type Chunks = Entry[][];
 const CHUNK = 256;
 
 export function openOverlay(): Overlay {
-  const entries = new Map<string, { text: string; key: Key; value: unknown }>();
+  const entries = new Map<string, { -readonly [Name in keyof Entry]: Entry[Name] }>();
+  let sum = 0;
   const chunks: Chunks = [];
   return {
-    set: ({ text, key, value }) => {
+    set: ({ text, key, value, bytes }) => {
       const found = entries.get(text);
-      if (found) found.value = value;
-      else {
-        const entry = { text, key, value };
+      sum += bytes - (found?.bytes ?? 0);
+      if (found) {
+        found.value = value;
+        found.bytes = bytes;
+      } else {
+        const entry = { text, key, value, bytes };
         entries.set(text, entry);
         insert(chunks, entry);
       }
@@ -41,7 +52,7 @@ export function openOverlay(): Overlay {
     get: (text) => entries.get(text),
     between: (range) => between(chunks, range),
     all: () => entries.values(),
-    size: () => entries.size,
+    size: () => ({ keys: entries.size, bytes: sum }),
   };
 }
 
@@ -91,14 +102,21 @@ function search(length: number, isSo: (index: number) => boolean): number {
   return low;
 }
 
+type InOrder<T> = Iterable<T & Pick<Entry, 'text'>>;
+
 /** The entries of both in the order of their keys; of a key that both have, what lies above. */
-export function* merged(above: Iterable<Entry>, below: Iterable<Entry>): Generator<Entry> {
+export function* merged<Above, Below>(above: InOrder<Above>, below: InOrder<Below>): Generator<Above | Below> {
   const rest = below[Symbol.iterator]();
-  let next = rest.next();
-  for (const entry of above) {
-    for (; next.done !== true && next.value.text < entry.text; next = rest.next()) yield next.value;
-    if (next.done !== true && next.value.text === entry.text) next = rest.next();
-    yield entry;
+  try {
+    let next = rest.next();
+    for (const entry of above) {
+      for (; next.done !== true && next.value.text < entry.text; next = rest.next()) yield next.value;
+      if (next.done !== true && next.value.text === entry.text) next = rest.next();
+      yield entry;
+    }
+    for (; next.done !== true; next = rest.next()) yield next.value;
+  } finally {
+    // Who has seen enough may leave something open down there.
+    rest.return?.();
   }
-  for (; next.done !== true; next = rest.next()) yield next.value;
 }

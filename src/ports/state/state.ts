@@ -34,6 +34,21 @@ export interface State {
   clear(): Promise<void>;
 }
 
+/** A state as it lies on the disk, for what is above it: there most is hidden, and is not to be decoded for that. */
+export interface KeptState extends State {
+  /** Whether `get` would give something. */
+  has(key: Key): boolean;
+  /** What `list` would give without a limit, as far as it is asked for. To be gone through in one turn of the event loop. */
+  entries(prefix: Key, options?: Bounds): Iterable<KeptEntry>;
+}
+
+/** Nothing but its key is read before `read` is called. */
+export interface KeptEntry {
+  /** Of the key, as `textOf` gives it. */
+  readonly text: string;
+  readonly read: () => readonly [Key, unknown];
+}
+
 /** One environment holds the states of several projections, each under its own name. */
 export interface StateStore {
   open(name: string): State;
@@ -41,6 +56,8 @@ export interface StateStore {
   names(): readonly string[];
   /** Removes a state for good. @throws when it is open. */
   remove(name: string): Promise<void>;
+  /** What was committed before is on the disk when it resolves. Rejects when that failed. */
+  flush(): Promise<void>;
   /**
    * Writes a copy of all states, as they were at one moment and with all commits before the call, into a file; the store goes on being used meanwhile, and
    * another process does the work. An abort ends it at once and leaves what is half done.
@@ -64,6 +81,10 @@ export interface Backup {
   readonly sha256: string;
   /** By the name of the state; null where the key holds nothing. */
   readonly values: Readonly<Record<string, unknown>>;
+}
+
+export interface KeptStore extends StateStore {
+  open(name: string): KeptState;
 }
 
 /** The file in a store's folder that `backup` makes a copy of: alone in a folder, it is a store again. */
