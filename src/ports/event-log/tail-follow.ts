@@ -136,6 +136,8 @@ function openBell(): Bell {
         const timer = ms === undefined ? undefined : setTimeout(resume, ms);
         signal?.addEventListener('abort', resume);
         waiting.add(resume);
+        // One that has aborted already says nothing any more.
+        if (signal?.aborted === true) resume();
       }),
   };
 }
