@@ -15,6 +15,7 @@ import type { Started } from '../lifecycle.ts';
 import { authenticate } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
 import { createContext } from './context.ts';
+import { openDocumentStore } from './document-store.ts';
 import { checkCost } from './cost.ts';
 import { formatError } from './format-error.ts';
 import { checkSource, LIMITS, validationRules } from './limits.ts';
@@ -76,6 +77,7 @@ function createApollo({ development, log, observe }: ApiOptions, schema: GraphQL
   };
   const requestOf = (error: unknown): string => (error instanceof Error ? (requests.get(error) ?? '') : '');
   return new ApolloServer<ApiContext>({
+    documentStore: openDocumentStore(),
     schema,
     // Not read from the environment, and nothing that Apollo does in development is wanted.
     nodeEnv: 'production',
