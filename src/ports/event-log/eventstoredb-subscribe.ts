@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import type messages from '@eventstore/db-client/generated/streams_pb.js';
 
+import { batchesOf } from './batches.ts';
 import { LogClosed, type EventBatch, type EventFilter, type Position } from './event-log.ts';
 import {
   bytesOf,
@@ -81,18 +82,7 @@ function iterate(
     return batch ? { done: false, value: batch } : { done: true, value: undefined };
   };
 
-  let last: Promise<unknown> = Promise.resolve();
-  return {
-    next: () => {
-      const result = last.then(step);
-      last = result.catch(end);
-      return result;
-    },
-    return: () => {
-      end();
-      return Promise.resolve({ done: true, value: undefined });
-    },
-  };
+  return batchesOf(step, end);
 }
 
 interface Following {

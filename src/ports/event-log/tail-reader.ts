@@ -1,3 +1,4 @@
+import { batchesOf } from './batches.ts';
 import type { EventBatch, EventFilter, EventLog, Position } from './event-log.ts';
 import { compileFilter } from './tail-events.ts';
 import type { Tail } from './tail-follow.ts';
@@ -9,7 +10,6 @@ export interface Asked {
   readonly signal: AbortSignal;
 }
 
-/** By hand, because `return()` of an async generator waits for the `next()` under way. */
 export function iterate(asked: Asked, after: Position): AsyncIterator<EventBatch, undefined> {
   const { signal } = asked;
   const ending = new AbortController();
@@ -25,18 +25,7 @@ export function iterate(asked: Asked, after: Position): AsyncIterator<EventBatch
     const batch = await next();
     return batch ? { done: false, value: batch } : { done: true, value: undefined };
   };
-  let last: Promise<unknown> = Promise.resolve();
-  return {
-    next: () => {
-      const result = last.then(step);
-      last = result.catch(end);
-      return result;
-    },
-    return: () => {
-      end();
-      return Promise.resolve({ done: true, value: undefined });
-    },
-  };
+  return batchesOf(step, end);
 }
 
 /** Where a reader stands, and how it is fed. */
