@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
+import { batchesOf } from './batches.ts';
 import { LogClosed, type EventBatch, type EventFilter, type Position, type RecordedEvent } from './event-log.ts';
 import { compileFilter, toPosition, toSequence } from './lmdb-codec.ts';
 import type { Entry, LogTables } from './lmdb-tables.ts';
@@ -41,7 +42,6 @@ export function subscribe(
   return { [Symbol.asyncIterator]: () => iterate(feed, after, compileFilter(filter), signal) };
 }
 
-/** By hand, because `return()` of an async generator waits for the `next()` under way. */
 function iterate(
   feed: Feed,
   after: Position,
@@ -76,21 +76,10 @@ function iterate(
     return { done: true, value: undefined };
   };
 
-  let last: Promise<unknown> = Promise.resolve();
-  return {
-    next: () => {
-      const result = last.then(step);
-      last = result.catch(() => {
-        ended = true;
-      });
-      return result;
-    },
-    return: () => {
-      ended = true;
-      release();
-      return Promise.resolve({ done: true, value: undefined });
-    },
-  };
+  return batchesOf(step, () => {
+    ended = true;
+    release();
+  });
 }
 
 function begin(sequence: number): Cursor {
