@@ -37,6 +37,10 @@ export interface Analytics {
   /**
    * Inserts a batch into the table and everything derived from it, or only part of that when it fails: the same batch
    * again completes it, as long as no more than 9,999 others came between.
+   *
+   * With one exception: ClickHouse notes a token, for each table and partition, before the rows are in place. Killed in
+   * between it takes the repetition for a duplicate of rows that it does not have (ClickHouse 25 and 26; a cluster notes
+   * both at once). So whoever repeats a batch looks afterwards whether it is all there.
    */
   insert(batch: InsertBatch): Promise<void>;
 
