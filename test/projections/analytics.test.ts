@@ -190,6 +190,26 @@ describe('an insert that fails', () => {
     });
   });
 
+  it('in the middle of a block that its repetition passes for is noticed, and everything is filled again', async () => {
+    await withStage(async (stage) => {
+      await append(stage, 0, 20);
+      let cuts = 0;
+      const analytics: Analytics = {
+        ...stage.analytics,
+        insert: async (batch) => {
+          if (cuts > 0) return stage.analytics.insert(batch);
+          cuts += 1;
+          // As after a kill between the note of the token and the rows: the token is known, and rows are not there.
+          await stage.analytics.insert({ ...batch, rows: batch.rows.slice(1) });
+          throw new AnalyticsError('unavailable', 'no luck');
+        },
+      };
+      await untilCaughtUp(stage, run(stage, {}, { analytics }));
+      await expectExact(stage);
+      expect(messages(stage, 'error')).toEqual(['ClickHouse lost or repeated rows of a batch; filling it again']);
+    });
+  });
+
   it.each([
     ['not each time', 3_600_000, ['warn']],
     ['again after a while, to people on call', 0, ['warn', 'error', 'error', 'error', 'error']],
