@@ -286,6 +286,11 @@ describe('whole streams in memory', () => {
     await streams.load('order-1', () => Promise.resolve([recorded(1)]));
     streams.add(recorded(3));
     expect(streams.get('order-1')).toBeUndefined();
+    await streams.load('order-1', () => {
+      streams.add(recorded(3));
+      return Promise.resolve([]);
+    });
+    expect(streams.get('order-1')).toBeUndefined();
   });
 
   it('are not kept when their beginning is gone, they are long, or they are heavy', async () => {
@@ -304,8 +309,8 @@ describe('whole streams in memory', () => {
       [50, 'x'],
       [5, 'x'.repeat(3_000)],
     ] as const) {
-      await streams.load('order-1', () => Promise.resolve([]));
-      for (let version = 1; version <= most; version += 1) streams.add({ ...recorded(version), data });
+      await streams.load('order-1', () => Promise.resolve([{ ...recorded(1), data }]));
+      for (let version = 2; version <= most; version += 1) streams.add({ ...recorded(version), data });
       const before = streams.get('order-1')?.length ?? 0;
       expect(before).toBeGreaterThan(0);
       streams.add({ ...recorded(most + 1), data });
@@ -313,15 +318,40 @@ describe('whole streams in memory', () => {
     }
   });
 
-  it('are forgotten when they are too many, those that nobody has asked for the longest first', async () => {
+  it.each([
+    ['hold events', [recorded(1)]],
+    ['do not exist', []],
+  ])('are forgotten when too many of them %s, those that nobody has asked for the longest first', async (_, events) => {
     const streams = openTailStreams();
     for (let index = 0; index <= 2_048; index += 1) {
-      await streams.load(`order-${String(index)}`, () => Promise.resolve([]));
+      await streams.load(`order-${String(index)}`, () => Promise.resolve(events));
       streams.get('order-0');
     }
-    expect(streams.get('order-0')).toEqual([]);
+    expect(streams.get('order-0')).toEqual(events);
     expect(streams.get('order-1')).toBeUndefined();
-    expect(streams.get('order-2')).toEqual([]);
+    expect(streams.get('order-2')).toEqual(events);
+  });
+
+  it('keep their places however many are looked for that do not exist', async () => {
+    const streams = openTailStreams();
+    await streams.load('user-1', () => Promise.resolve([recorded(1)]));
+    for (let index = 0; index < 5_000; index += 1) {
+      const stream = `order-${String(index)}`;
+      await streams.load(stream, () => Promise.resolve([]));
+      streams.add({ ...recorded(1), stream });
+      expect(versionsOf(streams.get(stream))).toEqual([1]);
+    }
+    expect(versionsOf(streams.get('user-1'))).toEqual([1]);
+  });
+
+  it('are as they have become when they begin while they are read', async () => {
+    const streams = openTailStreams();
+    await streams.load('order-1', () => {
+      streams.add(recorded(1));
+      return Promise.resolve([]);
+    });
+    streams.add(recorded(2));
+    expect(versionsOf(streams.get('order-1'))).toEqual([1, 2]);
   });
 
   it('are forgotten with the events they began with, unless they were read lately', async () => {

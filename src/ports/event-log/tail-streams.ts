@@ -16,8 +16,10 @@ export interface TailStreams {
   readonly load: (stream: string, read: () => Promise<readonly RecordedEvent[]>) => Promise<readonly RecordedEvent[]>;
 }
 
-/** Of users above all, who are looked at when a request comes and again before it is sent. */
+/** Of users and their devices above all, who are looked at when a request comes and again before it is sent. */
 const MAX_LOADED = 2_048;
+/** Of requests above all, whose stream is looked for before it is begun: they must not take the place of the others. */
+const MAX_ABSENT = 2_048;
 /** A longer or heavier one, or one that has become so, is read anew each time. */
 const MAX_LOADED_EVENTS = 50;
 const MAX_LOADED_WEIGHT = 16 * 1024;
@@ -30,17 +32,17 @@ interface Loaded {
 export function openTailStreams(): TailStreams {
   /** Those that began among the newest events and were not read since. */
   const begun = new Map<string, RecordedEvent[]>();
-  /** Those that were read from the log; the one that nobody has asked for the longest first. */
-  const loaded = new Map<string, Loaded>();
+  /** Those that were read from the log. */
+  const loaded = openKept<Loaded>(MAX_LOADED);
+  /** Those that were looked for and did not exist. */
+  const absent = openKept<readonly RecordedEvent[]>(MAX_ABSENT);
   /** What has come of a stream since a read of it began, for each such read. */
   const loading = new Map<string, Set<RecordedEvent[]>>();
 
   const keep = (stream: string, events: RecordedEvent[]): void => {
     begun.delete(stream);
-    loaded.delete(stream);
+    absent.delete(stream);
     loaded.set(stream, { events, weight: weightOfAll(events) });
-    const [longestAgo] = loaded.keys();
-    if (loaded.size > MAX_LOADED && longestAgo !== undefined) loaded.delete(longestAgo);
   };
   const addToLoaded = (event: RecordedEvent, found: Loaded): void => {
     const before = found.events.length;
@@ -54,17 +56,12 @@ export function openTailStreams(): TailStreams {
     if (events !== undefined && !extend(events, event)) begun.delete(event.stream);
   };
   return {
-    get: (stream) => {
-      const found = loaded.get(stream);
-      if (found === undefined) return begun.get(stream);
-      loaded.delete(stream);
-      loaded.set(stream, found);
-      return found.events;
-    },
+    get: (stream) => loaded.get(stream)?.events ?? absent.get(stream) ?? begun.get(stream),
     evict: (stream) => void begun.delete(stream),
     add: (event) => {
       for (const since of loading.get(event.stream) ?? []) since.push(event);
-      const found = loaded.get(event.stream);
+      absent.delete(event.stream);
+      const found = loaded.peek(event.stream);
       if (found === undefined) addToBegun(event);
       else addToLoaded(event, found);
     },
@@ -77,13 +74,45 @@ export function openTailStreams(): TailStreams {
         const all = [...events];
         const hasBeginning = all.length === 0 || all[0]?.version === 1;
         const isWhole = hasBeginning && since.every((event) => extend(all, event));
-        if (isWhole && !isLarge(all, weightOfAll(all))) keep(stream, all);
+        if (!isWhole) return events;
+        if (all.length === 0) absent.set(stream, all);
+        // One that did not exist when it was read has begun since, and is kept as such.
+        else if (events.length > 0 && !isLarge(all, weightOfAll(all))) keep(stream, all);
         return events;
       } finally {
         reads.delete(since);
         if (reads.size === 0) loading.delete(stream);
       }
     },
+  };
+}
+
+interface Kept<T> {
+  readonly get: (stream: string) => T | undefined;
+  /** Without asking for it. */
+  readonly peek: (stream: string) => T | undefined;
+  readonly set: (stream: string, value: T) => void;
+  readonly delete: (stream: string) => void;
+}
+
+/** As many as `most`; the one that nobody has asked for the longest goes first. */
+function openKept<T>(most: number): Kept<T> {
+  const kept = new Map<string, T>();
+  const set = (stream: string, value: T): void => {
+    kept.delete(stream);
+    kept.set(stream, value);
+    const [longestAgo] = kept.keys();
+    if (kept.size > most && longestAgo !== undefined) kept.delete(longestAgo);
+  };
+  return {
+    get: (stream) => {
+      const value = kept.get(stream);
+      if (value !== undefined) set(stream, value);
+      return value;
+    },
+    peek: (stream) => kept.get(stream),
+    set,
+    delete: (stream) => void kept.delete(stream),
   };
 }
 
