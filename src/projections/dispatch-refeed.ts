@@ -6,9 +6,10 @@ import { QUEUES, type QueueDepth } from '../ports/broker/broker.ts';
 
 /** Entries moved in one commit, and suspects fed again in one look at a queue. */
 const BATCH = 500;
-/** The same delivery is fed again on suspicion at most this often. */
-const PAUSE_MS = 3_600_000;
 const GRACE_MS = 15_000;
+/** The same delivery is suspected again after the grace times this, each time: a suspicion may be wrong, and a queue may be purged twice. */
+const PATIENCE_GROWS = 4;
+const MOST_PATIENCE_MS = 3_600_000;
 
 /** What was published in an earlier session of the broker is gone with it: all of it is to be published again. */
 export async function reclaim({ state, broker }: Pick<DispatchOptions, 'state' | 'broker'>): Promise<void> {
@@ -27,15 +28,15 @@ export async function refeedSuspects({ state, broker, now, graceMs = GRACE_MS }:
     if (suspects.length === 0) continue;
     await nextTurn();
     const depth = await broker.depth(queue);
-    for (const entry of suspects.filter((each) => isRested(each, now()) && isMissing(each, depth, now()))) {
+    for (const entry of suspects.filter((each) => isOverdue(each, graceMs, now()) && isMissing(each, depth, now()))) {
       moveToDue(changes, { ...entry, refeeds: entry.refeeds + 1 });
     }
   }
   await state.commit(changes.list());
 }
 
-function isRested({ refeeds, fedAt }: Entry, now: number): boolean {
-  return refeeds === 0 || now - (fedAt ?? 0) >= PAUSE_MS;
+function isOverdue({ refeeds, fedAt }: Entry, graceMs: number, now: number): boolean {
+  return now - (fedAt ?? 0) >= Math.min(graceMs * PATIENCE_GROWS ** refeeds, MOST_PATIENCE_MS);
 }
 
 /** Queues are served oldest first: a job older than the oldest that is ready there is not among them. */
@@ -43,5 +44,5 @@ function isMissing({ fedAt }: Entry, { depth, retrying, oldestSeconds }: QueueDe
   if (oldestSeconds !== null) return (fedAt ?? 0) < now - oldestSeconds * 1_000;
   if (depth === 0 && retrying === 0) return true;
   // Where no age is known, a busy queue would hide for ever what it lost; should it be there after all, it comes twice.
-  return now - (fedAt ?? 0) >= PAUSE_MS;
+  return now - (fedAt ?? 0) >= MOST_PATIENCE_MS;
 }
