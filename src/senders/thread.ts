@@ -5,6 +5,12 @@ import type { Outcome, Sender } from './outcome.ts';
 import { NOT_HANDED_OVER } from './thread-desk.ts';
 import { type Life, startLife, type ThreadOptions, timesOf } from './thread-life.ts';
 
+/** A sender in a thread of its own. */
+export interface SenderThread extends Sender {
+  /** Whether its thread runs; while it does not, messages wait. */
+  readonly isUp: () => boolean;
+}
+
 export interface SenderThreadOptions extends ThreadOptions {
   readonly logger: Log;
 }
@@ -20,7 +26,7 @@ const LONGEST_PAUSE = 30;
  * in their queues meanwhile, as with a provider that is slow.
  * @throws when the options are unusable; the error names no secret.
  */
-export async function openSenderThread(options: SenderThreadOptions): Promise<Started<Sender>> {
+export async function openSenderThread(options: SenderThreadOptions): Promise<Started<SenderThread>> {
   const stopping = new AbortController();
   const isStopping = (): boolean => stopping.signal.aborted;
   const first = await startLife(options, stopping.signal);
@@ -52,7 +58,7 @@ export async function openSenderThread(options: SenderThreadOptions): Promise<St
     while (life === null && !signal.aborted && !isStopping()) await back.next(signal);
     return life?.send(message, signal) ?? (isStopping() ? NOT_HANDED_OVER : LATER);
   };
-  return { value: { provider, channel, send }, stop };
+  return { value: { provider, channel, send, isUp: () => life !== null }, stop };
 }
 
 /** A thread that does not come back is not asked for all the time. */
