@@ -4,7 +4,7 @@ import { counter, gauge, type Description, type Sample } from './metrics-registr
 import type { QueueDepth } from './ports/broker/broker.ts';
 import type { LiveStatus } from './projections/live.ts';
 import type { ProjectionStatus } from './projections/run.ts';
-import { withinMs } from './projections/signals.ts';
+import { withinMs } from './within.ts';
 
 /** Where gauges are read at each scrape. */
 export interface Sources {
@@ -93,7 +93,7 @@ function kept<T>(ask: () => Promise<T> | undefined, failed: () => void): Kept<T>
   let answeredAt = Infinity;
   const answer = async (): Promise<T | null | undefined> => {
     const asking = (async () => ask())();
-    const found = await withinMs(ANSWER_MS, asking, new AbortController().signal).catch(() => null);
+    const found = await withinMs(ANSWER_MS, asking).catch(() => null);
     if (found === null) failed();
     answeredAt = found === undefined ? -Infinity : performance.now();
     return found;
