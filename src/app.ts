@@ -83,7 +83,9 @@ export function startApp(
     const clients = readModels && { ...parts, ...readModels, bootstrapKey: bootstrap.appKey, queues };
     const { projections } = writers;
     const { freeBytes, log } = ground;
-    parts.metrics.watch({ ...readModels?.figures, ...writers.figures, projections, freeBytes, head: () => log.head() });
+    const { senders } = providers;
+    const own = { projections, senders, freeBytes, head: () => log.head() };
+    parts.metrics.watch({ ...readModels?.figures, ...writers.figures, ...own });
     const edge = await openEdge({ ...parts, projections, drainMs: DRAIN_MS }, clients);
     address.listenAt(edge.value);
     // All take nothing new from now on and finish what they have: side by side, so that each has the whole time.

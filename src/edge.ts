@@ -19,7 +19,7 @@ import type { ReadModels } from './read-models.ts';
 import { openReadiness } from './readiness.ts';
 import { receiveReceipt } from './receipts.ts';
 import { renderSandboxPage, sandboxPagePolicy } from './sandbox/page.ts';
-import { tracedRequests } from './traced.ts';
+import { tracedOperations, tracedRequests } from './traced.ts';
 import type { Tracer } from './traces.ts';
 
 export interface EdgeOptions {
@@ -93,6 +93,7 @@ function apiOptions(options: EdgeOptions, clients: ClientParts): ApiOptions {
     },
     receipts: { receive: measuredReceipts(receiveReceipt(providers, context.keys, receipts), metrics) },
     trace: tracedRequests(options.tracer),
+    traceOperation: tracedOperations(options.tracer),
   };
 }
 

@@ -1,15 +1,18 @@
 import type { Registry } from 'prom-client';
+import type { Channel } from './events/event.ts';
 import { counter, gauge, type Description, type Sample } from './metrics-registry.ts';
 import type { QueueDepth } from './ports/broker/broker.ts';
 import type { LiveStatus } from './projections/live.ts';
 import type { ProjectionStatus } from './projections/run.ts';
-import { withinMs } from './projections/signals.ts';
+import { withinMs } from './within.ts';
 
 /** Where gauges are read at each scrape. */
 export interface Sources {
   /** As GraphQL's `queues` has them. */
   readonly queues: () => Promise<readonly NamedQueue[]>;
   readonly projections: readonly (() => ProjectionStatus)[];
+  /** Those that this process sends with. */
+  readonly senders: readonly SenderUp[];
   /** How far ClickHouse is behind, in milliseconds; null while nobody knows. */
   readonly ingestLagMs: () => number | null;
   readonly live: () => Pick<LiveStatus, 'subscribers' | 'updates' | 'bytes'>;
@@ -21,6 +24,13 @@ export interface Sources {
   readonly freeBytes: () => number;
   /** Of each role that one process at a time has, whether this one has it. */
   readonly leases: () => ReadonlyMap<string, boolean>;
+}
+
+export interface SenderUp {
+  readonly channel: Channel;
+  readonly provider: string;
+  /** Whether its thread runs. */
+  readonly isUp: () => boolean;
 }
 
 export interface NamedQueue extends QueueDepth {
@@ -67,15 +77,8 @@ export function addGauges(registry: Registry, now: () => number): (sources: Part
   );
   addSubscriptions(registry, () => sources);
   addProjections(registry, { now, statuses: () => (sources.projections ?? []).map((status) => status()) });
-  gauge(
-    registry,
-    {
-      name: 'heliograph_lease_held',
-      help: '1 while this process acts for the role, 0 while it stands by.',
-      labels: ['role'],
-    },
-    () => [...(sources.leases?.() ?? [])].map(([role, held]) => ({ values: [role], value: Number(held) })),
-  );
+  addSenders(registry, () => sources.senders ?? []);
+  addLeases(registry, () => sources.leases?.() ?? new Map());
   return (more) => {
     sources = { ...sources, ...more };
   };
@@ -90,7 +93,7 @@ function kept<T>(ask: () => Promise<T> | undefined, failed: () => void): Kept<T>
   let answeredAt = Infinity;
   const answer = async (): Promise<T | null | undefined> => {
     const asking = (async () => ask())();
-    const found = await withinMs(ANSWER_MS, asking, new AbortController().signal).catch(() => null);
+    const found = await withinMs(ANSWER_MS, asking).catch(() => null);
     if (found === null) failed();
     answeredAt = found === undefined ? -Infinity : performance.now();
     return found;
@@ -125,6 +128,20 @@ function addQueues(registry: Registry, read: Kept<readonly NamedQueue[]>): void 
 function addLog(registry: Registry, read: Kept<boolean>): void {
   gauge(registry, { name: 'heliograph_event_log_up', help: '1 while the event log answers.' }, async () =>
     single(up(await read())),
+  );
+}
+
+function addSenders(registry: Registry, senders: () => Sources['senders']): void {
+  const about = { help: '1 while the thread of the sender runs.', labels: ['channel', 'provider'] };
+  gauge(registry, { name: 'heliograph_sender_up', ...about }, () =>
+    senders().map(({ channel, provider, isUp }) => ({ values: [channel, provider], value: Number(isUp()) })),
+  );
+}
+
+function addLeases(registry: Registry, leases: Sources['leases']): void {
+  const about = { help: '1 while this process acts for the role, 0 while it stands by.', labels: ['role'] };
+  gauge(registry, { name: 'heliograph_lease_held', ...about }, () =>
+    [...leases()].map(([role, held]) => ({ values: [role], value: Number(held) })),
   );
 }
 

@@ -7,18 +7,18 @@ import { openSandboxFcm } from './sandbox/fcm.ts';
 import { openOutbox, type Outbox } from './sandbox/outbox.ts';
 import { openSandboxSmtp } from './sandbox/smtp.ts';
 import { openSandboxTwilio, SANDBOX_TWILIO } from './sandbox/twilio.ts';
-import type { Message, Sender } from './senders/outcome.ts';
+import type { Message } from './senders/outcome.ts';
 import type { TwilioAccount } from './senders/sms-twilio-receipt.ts';
 import type { TwilioSenderOptions } from './senders/sms-twilio.ts';
 import type { SenderPlan } from './senders/thread-orders.ts';
-import { openSenderThread } from './senders/thread.ts';
+import { openSenderThread, type SenderThread } from './senders/thread.ts';
 import { channelsOf } from './roles.ts';
 import type { StateStore } from './ports/state/state.ts';
 
 /** Who takes the messages of each channel: the provider that is configured, or the sandbox. */
 export interface Providers {
   /** One for each channel that this process sends on and that is not switched off. */
-  readonly senders: readonly Sender[];
+  readonly senders: readonly SenderThread[];
   /** Whose signature the receipts of text messages carry; null when there are none. */
   readonly twilio: TwilioAccount | null;
   /** What the sandbox took; null when nothing goes there. */
@@ -62,7 +62,7 @@ async function openSenders(
   scope: Scope,
   plans: readonly (SenderPlan | null)[],
   { logger, receipts }: ProviderOptions,
-): Promise<readonly Sender[]> {
+): Promise<readonly SenderThread[]> {
   const common = { logger, statusCallback: receipts.callback, onFailure: failureLog(logger) };
   const opening = plans.flatMap((plan) => (plan === null ? [] : [openSenderThread({ ...common, plan })]));
   const opened = await Promise.allSettled(opening);

@@ -2,7 +2,7 @@ import type { Readiness } from './api/options.ts';
 import type { EventLog } from './ports/event-log/event-log.ts';
 import { RESERVE_FOR_ENDINGS } from './ports/event-log/guarded.ts';
 import type { ProjectionStatus } from './projections/run.ts';
-import { withinMs } from './projections/signals.ts';
+import { withinMs } from './within.ts';
 
 export interface ReadinessOptions {
   readonly log: EventLog;
@@ -33,5 +33,5 @@ export function openReadiness({ log, projections, freeBytes }: ReadinessOptions)
 
 async function ask(log: EventLog): Promise<boolean> {
   const head = log.head().catch(() => null);
-  return (await withinMs(ANSWER_MS, head, new AbortController().signal)) !== null;
+  return (await withinMs(ANSWER_MS, head)) !== null;
 }

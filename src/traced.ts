@@ -1,11 +1,11 @@
 import type { ApiOptions } from './api/options.ts';
 import type { NotificationState } from './events/notification.ts';
 import type { Job, NotificationType } from './ports/broker/broker.ts';
-import type { EventLog, NewEvent } from './ports/event-log/event-log.ts';
+import { WrongExpectedVersion, type EventLog, type NewEvent } from './ports/event-log/event-log.ts';
 import type { DispatchOptions } from './projections/dispatch.ts';
 import type { Message, Sender } from './senders/outcome.ts';
 import type { Claimed, Deliveries, WorkerOptions } from './senders/worker.ts';
-import { NO_TRACER, type Attributes, type Tracer } from './traces.ts';
+import { NO_TRACER, type Attributes, type Span, type Tracer } from './traces.ts';
 
 /** One GraphQL request over HTTP, which began `elapsedMs` ago. */
 export function tracedRequests(tracer: Tracer): ApiOptions['trace'] {
@@ -19,6 +19,19 @@ export function tracedRequests(tracer: Tracer): ApiOptions['trace'] {
   };
 }
 
+/** One operation over a WebSocket, of which the message came `elapsedMs` ago. */
+export function tracedOperations(tracer: Tracer): ApiOptions['traceOperation'] {
+  return (parent, { requestId, elapsedMs }) => {
+    const protocol = { 'network.protocol.name': 'websocket', 'url.path': '/graphql' };
+    const attributes = { ...protocol, 'heliograph.request.id': requestId };
+    const span = tracer.start('request', { kind: 'server', parent, at: Date.now() - elapsedMs, attributes });
+    return {
+      traceparent: span.traceparent,
+      end: (type, isFailed) => span.end({ 'graphql.operation.type': type }, isFailed ? 'failed' : undefined),
+    };
+  };
+}
+
 /** One job that is published. */
 export function tracedPublishing(tracer: Tracer): NonNullable<DispatchOptions['publishing']> {
   return ({ queue, traceparent: parent, ...names }) => {
@@ -28,24 +41,57 @@ export function tracedPublishing(tracer: Tracer): NonNullable<DispatchOptions['p
   };
 }
 
-/** `log`, with a span for each routing that is recorded. */
+/** `log`, with a span for each routing that is recorded, and for what each receipt told. */
 export function tracedLog(log: EventLog, tracer: Tracer): EventLog {
   if (tracer === NO_TRACER) return log;
   return {
     ...log,
     append: async (stream, events, expectedVersion) => {
-      const routed = events.find(({ type }) => type === 'NotificationRouted');
-      const span = routed && tracer.start('route', { kind: 'internal', ...parentAndNames(routed) });
-      return ending(log.append(stream, events, expectedVersion), (failed) => span?.end({}, failed));
+      const spans = events.flatMap((event) => startStep(tracer, event) ?? []);
+      try {
+        const appended = await log.append(stream, events, expectedVersion);
+        for (const span of spans) span.end();
+        return appended;
+      } catch (error) {
+        // Where somebody else was quicker it is decided anew, and of this nothing happened.
+        if (!(error instanceof WrongExpectedVersion)) for (const span of spans) span.end({}, wordFor(error));
+        throw error;
+      }
     },
   };
 }
 
-function parentAndNames({ metadata }: NewEvent): {
-  readonly parent: string | undefined;
-  readonly attributes: Attributes;
-} {
-  return { parent: metadata.traceparent, attributes: { 'heliograph.notification.id': metadata.notification?.id } };
+/** Null: an event that is recorded as a part of something else. */
+function startStep(tracer: Tracer, { type, data, metadata }: NewEvent): Span | null {
+  const { traceparent: parent, notification, delivery } = metadata;
+  const about = { 'heliograph.notification.id': notification?.id };
+  if (type === 'NotificationRouted') return tracer.start('route', { kind: 'internal', parent, attributes: about });
+  const outcome = RECEIPTS.get(type);
+  if (outcome === undefined || (outcome === 'sent' && read(data, 'byReceipt') !== true)) return null;
+  const attributes = {
+    ...about,
+    'heliograph.delivery.id': delivery?.id,
+    'heliograph.channel': delivery?.channel,
+    'heliograph.attempt': given(read(data, 'attempt')),
+    'heliograph.outcome': outcome,
+    'heliograph.reason': given(read(data, 'reason')),
+  };
+  return tracer.start('receipt', { kind: 'internal', parent, attributes });
+}
+
+/** What receipts tell; that a message was sent its sender tells as well. */
+const RECEIPTS: ReadonlyMap<string, string> = new Map([
+  ['DeliverySent', 'sent'],
+  ['DeliveryDelivered', 'delivered'],
+  ['DeliveryBounced', 'bounced'],
+]);
+
+function given(value: unknown): string | number | undefined {
+  return typeof value === 'string' || typeof value === 'number' ? value : undefined;
+}
+
+function read(data: unknown, name: string): unknown {
+  return typeof data === 'object' && data !== null ? Reflect.get(data, name) : undefined;
 }
 
 /** What one worker is made of, with a span for each step of an attempt. */

@@ -13,6 +13,7 @@ import type { TracesConfig } from './config-traces.ts';
 import type { Started } from './lifecycle.ts';
 import { openOutage, type Log } from './log.ts';
 import { NO_TRACER, type Attributes, type Span, type SpanStart, type Tracer } from './traces.ts';
+import { withinMs } from './within.ts';
 
 /** The packages would read from the environment what they are not given; so they are given all of it. Times in milliseconds. */
 const BATCHES = {
@@ -59,10 +60,7 @@ export function openOtlp({ url, headers, serviceName, ratio }: TracesConfig, log
   return {
     value: { start: (name, start) => startSpan(tracer, name, start) },
     stop: async () => {
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, FLUSH_MS)));
-      await Promise.race([provider.shutdown().catch(() => undefined), late]);
-      clearTimeout(timer);
+      await withinMs(FLUSH_MS, provider.shutdown()).catch(() => undefined);
     },
   };
 }

@@ -81,6 +81,23 @@ describe('Metrics', () => {
     expect(await metrics.text()).not.toMatch(/^heliograph_ingest_lag_seconds /m);
   });
 
+  it('tell of each sender whether its thread runs', async () => {
+    const metrics = openMetrics(Date.now);
+    expect(await metrics.text()).not.toMatch(/^heliograph_sender_up\{/m);
+    let isUp = true;
+    metrics.watch({
+      senders: [
+        { channel: 'SMS', provider: 'twilio', isUp: () => isUp },
+        { channel: 'EMAIL', provider: 'smtp', isUp: () => true },
+      ],
+    });
+    expect(await metrics.text()).toContain('heliograph_sender_up{channel="SMS",provider="twilio"} 1\n');
+    isUp = false;
+    const text = await metrics.text();
+    expect(text).toContain('heliograph_sender_up{channel="SMS",provider="twilio"} 0\n');
+    expect(text).toContain('heliograph_sender_up{channel="EMAIL",provider="smtp"} 1\n');
+  });
+
   it('tell how far projections are behind', async () => {
     const metrics = openMetrics(() => 100_000);
     const status = { name: 'route', position: '' as never, live: true, parked: 0, mayAct: true };

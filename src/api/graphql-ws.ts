@@ -8,9 +8,9 @@ import { authenticate } from './authenticate.ts';
 import { createContext } from './context.ts';
 import type { Drain } from './drain.ts';
 import { formatError } from './format-error.ts';
-import type { Messages } from './messages.ts';
-import { openMessages } from './messages.ts';
+import { type Messages, openMessages } from './messages.ts';
 import type { Operations } from './operations.ts';
+import { beginSpan, endSpan, spanned } from './operation-spans.ts';
 import type { ApiOptions } from './options.ts';
 import { prepareOperation } from './prepare-operation.ts';
 import { openStream, RefusedSubscription } from './streams.ts';
@@ -57,7 +57,7 @@ function createServer(options: Protocol): Server<Connection> {
     jsonMessageReviver: options.messages.revive,
     onConnect: ({ connectionParams, extra }) => connect(options, connectionParams?.['authorization'], extra),
     onSubscribe: ({ extra }, id, payload) => subscribe(options, extra, id, payload),
-    subscribe: (args) => openStream(args, () => turnOf(args)),
+    subscribe: (args) => spanned(askings.get(args), () => openStream(args, () => turnOf(args))),
     execute: executeInPlace,
     onOperation: (...[{ extra }, id, payload, , result]) => unlessOver(extra.operations, id, payload, result),
     onNext: async (...[{ extra }, id, payload, , result]) => {
@@ -118,9 +118,12 @@ async function executeInPlace(args: ExecutionArgs): Promise<ExecutionResult> {
   const asking = askings.get(args);
   if (asking?.type === OperationTypeNode.QUERY) {
     const isWanted = await asking.connection.operations.place(asking.payload);
-    if (!isWanted) return {};
+    if (!isWanted) {
+      endSpan(asking.payload, asking.type);
+      return {};
+    }
   }
-  const result = await execute(args);
+  const result = await spanned(asking, () => execute(args));
   // One text at a time: several big ones at once would be more than may wait.
   await turnOf(args);
   return result;
@@ -143,11 +146,12 @@ async function subscribe(
     if (error instanceof DomainError && error.code === 'UNAUTHENTICATED') {
       connection.close(CloseCode.Forbidden, 'Forbidden');
     }
-    return await refused([asGraphqlError(error)]);
+    return await refused([asGraphqlError(error)], !(error instanceof DomainError));
   }
 
   // Where its client has completed it meanwhile, nothing of ours is called for it again.
-  async function refused(errors: readonly GraphQLError[]): Promise<readonly GraphQLError[]> {
+  async function refused(errors: readonly GraphQLError[], isFault = false): Promise<readonly GraphQLError[]> {
+    endSpan(payload, undefined, isFault);
     await operations.unlessSuperseded(id, payload);
     operations.end(id, payload);
     return errors;
@@ -161,9 +165,12 @@ async function prepare(
   payload: SubscribePayload,
 ): Promise<ReturnType<typeof prepareOperation>> {
   const { operations, authorization } = connection;
+  const since = performance.now();
   operations.begin(id, payload);
   if (options.drain.begun()) throw new DomainError('SHUTTING_DOWN', 'this process is stopping');
-  const caller = await authenticate(options.queries, authorization, requestIds.get(payload) ?? '');
+  const requestId = requestIds.get(payload) ?? '';
+  const known = await authenticate(options.queries, authorization, requestId);
+  const caller = { ...known, ...beginSpan(options, payload, { requestId, since }) };
   const dropSlow = (cursor: string): void => {
     drop(options, connection, { id, payload, cursor });
   };

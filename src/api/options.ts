@@ -36,6 +36,8 @@ export interface ApiOptions {
   readonly observe: ApiObserver;
   /** Begins the span of a GraphQL request over HTTP whose client is known; its `traceparent` header may be anything. */
   readonly trace: (traceparent: string | undefined, request: TracedRequest) => RequestSpan;
+  /** Begins the span of a GraphQL operation over a WebSocket of a known client; the `traceparent` that it brings may be anything. */
+  readonly traceOperation: (traceparent: string | undefined, operation: TracedOperation) => OperationSpan;
   readonly log: ApiLog;
   readonly newId: () => string;
   readonly timings?: Partial<ApiTimings>;
@@ -90,17 +92,27 @@ export interface Readiness {
   readonly reasons: readonly string[];
 }
 
-export interface TracedRequest {
-  readonly method: string;
+export interface TracedOperation {
   readonly requestId: string;
   /** Since it came; milliseconds. */
   readonly elapsedMs: number;
+}
+
+export interface TracedRequest extends TracedOperation {
+  readonly method: string;
 }
 
 export interface RequestSpan {
   /** Undefined where nothing is traced. */
   readonly traceparent: string | undefined;
   readonly end: (status: number) => void;
+}
+
+export interface OperationSpan {
+  /** Undefined where nothing is traced. */
+  readonly traceparent: string | undefined;
+  /** `type`: query, mutation or subscription; undefined for one that was refused before it ran. */
+  readonly end: (type: string | undefined, isFailed: boolean) => void;
 }
 
 /** Told of what happens at the edge, for metrics. Must not throw. */

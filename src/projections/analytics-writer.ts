@@ -3,11 +3,12 @@ import type { Faults } from './analytics-faults.ts';
 import type { Status } from './analytics-status.ts';
 import { watchStore } from './analytics-watch.ts';
 import type { AnalyticsOptions, IngestLimits } from './analytics.ts';
-import { linkedTo, unlessStopped, withinMs } from './signals.ts';
+import { linkedTo, unlessStopped } from './signals.ts';
 import type { AnalyticsBatchPlanned } from '../events/ingest.ts';
 import { bookkeepingEvent } from '../events/bookkeeping.ts';
 import { streamOf } from '../ids.ts';
 import type { EventBatch } from '../ports/event-log/event-log.ts';
+import { withinMs } from '../within.ts';
 
 export interface Writer extends AnalyticsOptions {
   readonly limits: IngestLimits;

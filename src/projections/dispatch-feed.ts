@@ -25,31 +25,39 @@ export interface FeederOptions extends Pick<DispatchOptions, 'state' | 'broker' 
 /** Jobs published together, confirms awaited together. */
 const WINDOW = 256;
 const RETRY_MS = 250;
+/** Of the pauses after jobs that were published and could not be marked. */
+const LONGEST_RETRY_MS = 5_000;
+const OUTAGE = { failed: 'a queue could not be fed; trying again', well: 'all queues are fed again' };
+
+/** For all windows of all queues. */
+interface Feeding extends FeederOptions {
+  readonly pauses: Pauses;
+  readonly isStopped: () => boolean;
+}
 
 /** Keeps every queue fed with what is due, each on its own: a queue that is full or fails holds up no other. */
 export function openFeeder(options: FeederOptions): Feeder {
   const { logger, now } = options;
   const feeding = new Map<QueueName, Promise<void>>();
   const failing = new Set<QueueName>();
-  const outage = openOutage(logger, {
-    failed: 'a queue could not be fed; trying again',
-    well: 'all queues are fed again',
-  });
+  const outage = openOutage(logger, OUTAGE);
   const { times: looks, look } = openLooks();
+  const pauses = openPauses();
   let stopped = false;
   const wake = wakeAt(() => {
     if (!options.mayFeed()) return;
     const time = now();
     for (const [queue, at] of looks) {
       if (feeding.has(queue)) continue;
-      if (at <= time) start(queue);
-      else wake.at(at);
+      const next = Math.max(at, time + pauses.leftMs(queue));
+      if (next <= time) start(queue);
+      else wake.at(next);
     }
   }, now);
 
   function start(queue: QueueName): void {
     looks.delete(queue);
-    const task = feed(options, queue, () => stopped)
+    const task = feed({ ...options, pauses, isStopped: () => stopped }, queue)
       .then((next) => {
         failing.delete(queue);
         if (failing.size === 0) outage.over({});
@@ -88,16 +96,12 @@ export function openFeeder(options: FeederOptions): Feeder {
 }
 
 /** Publishes what is due now; answers when to look again. What comes in meanwhile is told to `added`, and another look finds it. */
-async function feed(
-  options: FeederOptions,
-  queue: QueueName,
-  isStopped: () => boolean,
-): Promise<number | 'later' | null> {
-  const { state, now, mayFeed } = options;
+async function feed(options: Feeding, queue: QueueName): Promise<number | 'later' | null> {
+  const { state, now, mayFeed, isStopped } = options;
   const time = now();
   for await (const due of dueEntries(state, queue, time, WINDOW)) {
     if (isStopped() || !mayFeed()) return time;
-    if (!(await feedWindow(options, due))) return 'later';
+    if (!(await feedWindow(options, queue, due))) return 'later';
   }
   return nextDue(state, queue, time);
 }
@@ -114,9 +118,33 @@ function openLooks(): {
   return { times, look };
 }
 
+interface Pauses {
+  readonly grow: (queue: QueueName) => void;
+  readonly end: (queue: QueueName) => void;
+  /** 0: there is none. */
+  readonly leftMs: (queue: QueueName) => number;
+}
+
+/**
+ * How long to leave a queue alone whose jobs were published and could not be marked: longer each time, whoever asks for
+ * another look meanwhile, because each look publishes the same jobs again.
+ */
+function openPauses(): Pauses {
+  const pauses = new Map<QueueName, { readonly tries: number; readonly until: number }>();
+  return {
+    grow: (queue) => {
+      const tries = (pauses.get(queue)?.tries ?? 0) + 1;
+      const ms = Math.min(RETRY_MS * 2 ** (tries - 1), LONGEST_RETRY_MS);
+      pauses.set(queue, { tries, until: performance.now() + ms });
+    },
+    end: (queue) => void pauses.delete(queue),
+    leftMs: (queue) => Math.max(0, (pauses.get(queue)?.until ?? 0) - performance.now()),
+  };
+}
+
 /** Publishes and marks; answers whether all were taken. A full queue is no fault: the rest stays in the index. */
-async function feedWindow(options: FeederOptions, due: readonly Entry[]): Promise<boolean> {
-  const { state, broker, now, alone } = options;
+async function feedWindow(options: Feeding, queue: QueueName, due: readonly Entry[]): Promise<boolean> {
+  const { state, broker, now, alone, pauses } = options;
   // If the queues are emptied in the meantime, nobody knows into which memory a job went: the earlier one is gone.
   const { session } = broker;
   const refusals = await publish(options, due);
@@ -125,7 +153,11 @@ async function feedWindow(options: FeederOptions, due: readonly Entry[]): Promis
     const changes = changesTo(state);
     for (const entry of published) markFed(changes, entry, session, now());
     await state.commit(changes.list());
+  }).catch((error: unknown) => {
+    pauses.grow(queue);
+    throw error;
   });
+  pauses.end(queue);
   const fault = refusals.find((refusal) => refusal !== null && !(refusal instanceof QueueFull));
   if (fault) throw fault;
   return published.length === due.length;

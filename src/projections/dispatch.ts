@@ -70,7 +70,8 @@ export async function startDispatch(options: DispatchOptions): Promise<Started<(
       await reclaim(options);
       if (projection.value().mayAct) await refeedSuspects(options);
     })
-      .then(feeder.wake)
+      // However it ended: what was reclaimed before is due.
+      .finally(feeder.wake)
       .catch((error: unknown) => {
         logger.error({ err: error }, 'looking for lost jobs failed; trying again');
       });

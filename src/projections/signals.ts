@@ -40,24 +40,6 @@ export async function withDeadline<T>(
   }
 }
 
-/** Null when the time is over, or nobody waits any longer. */
-export function withinMs<T>(ms: number, work: Promise<T>, signal: AbortSignal): Promise<T | null> {
-  return new Promise((resolve, reject) => {
-    const giveUp = (): void => {
-      resolve(null);
-      settle();
-    };
-    const settle = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', giveUp);
-    };
-    const timer = setTimeout(giveUp, Math.max(0, ms));
-    signal.addEventListener('abort', giveUp);
-    if (signal.aborted) giveUp();
-    work.then(resolve, reject).finally(settle);
-  });
-}
-
 /** What comes of `work`, unless it is to stop first: nobody waits for it then. */
 export function unlessStopped<T>(stopping: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -42,8 +42,8 @@ export interface Phases {
 }
 
 export interface FcmHttp {
-  /** All ways share the connections. `onFree` is called each time that the next `exchange` may begin. */
-  readonly openWay: (onFree: () => void) => Way;
+  /** All ways share the connections. */
+  readonly openWay: () => Way;
   readonly close: () => void;
 }
 
@@ -54,9 +54,10 @@ export interface Way {
   /**
    * Runs `call`, which may make one request; any further one is refused before a connection is asked for it. Resolves
    * as soon as the fate of the request is known, or at the limit, whatever the SDK does; never rejects. A request
-   * without a complete answer is destroyed by then.
+   * without a complete answer is destroyed by then. `onFree` is called once, when the next one may begin; that may be before
+   * or after it resolves, or never.
    */
-  readonly exchange: (call: () => Promise<unknown>, limit: End) => Promise<Exchange>;
+  readonly exchange: (call: () => Promise<unknown>, limit: End, onFree: () => void) => Promise<Exchange>;
 }
 
 export interface FcmHttpOptions {
@@ -91,7 +92,7 @@ export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): 
     socket?.once(ready, () => established.add(socket));
     return socket;
   };
-  const openWay = (onFree: () => void): Way => {
+  const openWay = (): Way => {
     let current: Attempt | null = null;
     const begin = (request: ClientRequest): void => {
       if (current === null) throw refusal('a request outside of a send');
@@ -102,7 +103,7 @@ export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): 
         else socket.once(ready, written);
       });
     };
-    const exchange = (call: () => Promise<unknown>, limit: End): Promise<Exchange> =>
+    const exchange: Way['exchange'] = (call, limit, onFree) =>
       new Promise((resolve) => {
         const attempt = openAttempt(phases, limit, resolve);
         const over = (error: unknown): void => {

@@ -1,4 +1,5 @@
 import { cert, type Credential } from 'firebase-admin/app';
+import { withinMs } from '../within.ts';
 import type { Exchange } from './push-fcm-http.ts';
 import { TOKEN_BUSY, TOKEN_REFUSED, TOKEN_UNREACHABLE } from './push-fcm-outcome.ts';
 
@@ -26,7 +27,7 @@ export interface Tokens {
 
 export function openTokens(account: FcmAccount): Tokens {
   const source = tokenSource(account);
-  const fetch = sharedToken(() => within(source(), TOKEN_MS));
+  const fetch = sharedToken(() => inTime(source));
   let last: Pick<Exchange, 'code' | 'text'> = { code: TOKEN_UNREACHABLE, text: null };
   const getAccessToken: Credential['getAccessToken'] = async () => {
     try {
@@ -94,16 +95,8 @@ function read(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
-async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(Object.assign(new Error('too late'), { code: 'ETIMEDOUT' }));
-    }, ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+async function inTime<T>(ask: () => Promise<T>): Promise<T> {
+  const answer = await withinMs(TOKEN_MS, ask());
+  if (answer === null) throw Object.assign(new Error('too late'), { code: 'ETIMEDOUT' });
+  return answer;
 }

@@ -1,12 +1,11 @@
-import { randomUUID } from 'node:crypto';
-import { type App, type Credential, deleteApp, initializeApp } from 'firebase-admin/app';
-import { getMessaging, type Messaging, type TokenMessage } from 'firebase-admin/messaging';
+import type { TokenMessage } from 'firebase-admin/messaging';
 import type { Started } from '../lifecycle.ts';
 import { trackInFlight } from './in-flight.ts';
 import { EXPIRED, type Limit, openLimit } from './limit.ts';
 import type { Message, Outcome, Sender } from './outcome.ts';
 import { openPlaces, type Places, takePlace } from './places.ts';
-import { type Exchange, type FcmHttp, openFcmHttp, type Way } from './push-fcm-http.ts';
+import { type Exchange, openFcmHttp } from './push-fcm-http.ts';
+import { type Lines, openLines } from './push-fcm-lines.ts';
 import { composePush } from './push-fcm-message.ts';
 import { type Failure, outcomeOf, readAnswer } from './push-fcm-outcome.ts';
 import { type FcmAccount, openTokens } from './push-fcm-token.ts';
@@ -105,66 +104,6 @@ async function sendInPlace({ lines, places }: Ways, { message, composed }: Offer
   } finally {
     places.free();
   }
-}
-
-interface Lines {
-  readonly send: (composed: TokenMessage, limit: Limit) => Promise<Exchange>;
-  readonly close: () => Promise<void>;
-}
-
-interface LinesOptions {
-  readonly http: FcmHttp;
-  /** Sends at once; no more idle lines than that are kept. */
-  readonly connections: number;
-  readonly projectId: string;
-  readonly credential: Credential;
-}
-
-interface Line {
-  readonly app: App;
-  readonly messaging: Messaging;
-  readonly way: Way;
-}
-
-/** An app of the SDK for each send that is under way, so that its agent knows whose request it sees. */
-function openLines({ http, connections, projectId, credential }: LinesOptions): Lines {
-  const lines = new Set<Line>();
-  const idle: Line[] = [];
-  const busy = new Set<Line>();
-  const open = (): Line => {
-    const way = http.openWay(() => {
-      release(line);
-    });
-    const app = initializeApp({ projectId, credential, httpAgent: way.agent }, `heliograph-${randomUUID()}`);
-    const line: Line = { app, messaging: getMessaging(app), way };
-    lines.add(line);
-    return line;
-  };
-  const close = async (line: Line): Promise<void> => {
-    lines.delete(line);
-    // Without its agent's connections, which are not its own, an app holds nothing.
-    await deleteApp(line.app).catch(() => undefined);
-  };
-  const release = (line: Line): void => {
-    busy.delete(line);
-    if (!lines.has(line)) return;
-    if (idle.length < connections) idle.push(line);
-    else void close(line);
-  };
-  const send: Lines['send'] = async (composed, limit) => {
-    const line = idle.pop() ?? open();
-    busy.add(line);
-    const exchange = await line.way.exchange(() => line.messaging.send(composed), limit);
-    // Without an answer the SDK may never be done with it.
-    if (exchange.answer === null && busy.delete(line)) void close(line);
-    return exchange;
-  };
-  return {
-    send,
-    close: async () => {
-      await Promise.all(Array.from(lines, close));
-    },
-  };
 }
 
 interface Offered {

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Channel } from '../events/event.ts';
+import { withinMs } from '../within.ts';
 import type { Message, Sender } from './outcome.ts';
 import type { TwilioSenderOptions } from './sms-twilio.ts';
 import { openDesk } from './thread-desk.ts';
@@ -98,32 +98,13 @@ async function firstReport(worker: Worker, end: Promise<End>, { unwanted, limitM
       resolve(report);
     });
   });
-  const late = new AbortController();
-  const giveUp = (): void => {
-    late.abort();
-  };
-  const timer = setTimeout(giveUp, limitMs);
-  unwanted.addEventListener('abort', giveUp, { once: true });
-  if (unwanted.aborted) giveUp();
-  const report = await Promise.race([reported, end, aborted(late.signal)]);
-  clearTimeout(timer);
-  unwanted.removeEventListener('abort', giveUp);
+  const report = await withinMs(limitMs, Promise.race([reported, end]), unwanted);
   if (report === null) throw new Error('the thread of a sender did not start in time');
   if (!('kind' in report)) throw new Error(`the thread of a sender does not start: ${JSON.stringify(report)}`);
   if (report.kind === 'ready') return report;
   throw report.kind === 'refused' && report.error instanceof Error
     ? report.error
     : new Error('a sender does not start');
-}
-
-function aborted(signal: AbortSignal): Promise<null> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      resolve(null);
-    };
-    if (signal.aborted) settle();
-    else signal.addEventListener('abort', settle, { once: true });
-  });
 }
 
 function endOf(worker: Worker): Promise<End> {
@@ -184,10 +165,11 @@ function open(worker: Worker, exited: Promise<End>, options: ThreadOptions, { pr
   const stop = async (): Promise<void> => {
     desk.order({ kind: 'stop' });
     const isQuick = desk.isEmpty();
-    const inTime = await within(Promise.race([stopped, ended]), isQuick ? times.close : times.drain);
-    if (!inTime && !isQuick) {
+    const over = Promise.race([stopped, ended]).then(() => true);
+    const inTime = await withinMs(isQuick ? times.close : times.drain, over);
+    if (inTime === null && !isQuick) {
       desk.abortAll();
-      await within(Promise.race([stopped, ended]), times.settle);
+      await withinMs(times.settle, over);
     }
     end('stopped');
     await ended;
@@ -198,13 +180,4 @@ function open(worker: Worker, exited: Promise<End>, options: ThreadOptions, { pr
 /** Only Twilio is told of it, and to make one is more work than to post its message. */
 function statusCallbackOf({ plan, statusCallback }: ThreadOptions): TwilioSenderOptions['statusCallback'] {
   return plan.kind === 'twilio' && statusCallback !== undefined ? statusCallback : () => null;
-}
-
-/** Whether it came to its end in so many milliseconds. */
-async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  const over = new AbortController();
-  const late = delay(ms, false, { signal: over.signal }).catch(() => false);
-  const inTime = await Promise.race([promise.then(() => true), late]);
-  over.abort();
-  return inTime;
 }

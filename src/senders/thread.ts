@@ -1,9 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { openBell } from '../bell.ts';
 import type { Started } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { Outcome, Sender } from './outcome.ts';
 import { NOT_HANDED_OVER } from './thread-desk.ts';
 import { type Life, startLife, type ThreadOptions, timesOf } from './thread-life.ts';
+
+/** A sender in a thread of its own. */
+export interface SenderThread extends Sender {
+  /** Whether its thread runs; while it does not, messages wait. */
+  readonly isUp: () => boolean;
+}
 
 export interface SenderThreadOptions extends ThreadOptions {
   readonly logger: Log;
@@ -20,13 +27,13 @@ const LONGEST_PAUSE = 30;
  * in their queues meanwhile, as with a provider that is slow.
  * @throws when the options are unusable; the error names no secret.
  */
-export async function openSenderThread(options: SenderThreadOptions): Promise<Started<Sender>> {
+export async function openSenderThread(options: SenderThreadOptions): Promise<Started<SenderThread>> {
   const stopping = new AbortController();
   const isStopping = (): boolean => stopping.signal.aborted;
   const first = await startLife(options, stopping.signal);
   const { provider, channel } = first;
   let life: Life | null = first;
-  const back = openNews();
+  const back = openBell();
   const supervise = async (): Promise<void> => {
     const pauses = openPauses(timesOf(options).pause);
     for (let current: Life | null = first; current !== null;) {
@@ -38,50 +45,25 @@ export async function openSenderThread(options: SenderThreadOptions): Promise<St
       // Whoever stops did not see this one.
       if (isStopping()) return current?.stop();
       life = current;
-      back.tell();
+      back.ring();
     }
   };
   const supervised = supervise();
   const stop = async (): Promise<void> => {
     stopping.abort();
-    back.tell();
+    back.ring();
     await life?.stop();
     await supervised;
   };
   const send: Sender['send'] = async (message, signal) => {
-    while (life === null && !signal.aborted && !isStopping()) await back.next(signal);
+    while (life === null && !signal.aborted && !isStopping()) await back.next({ signal });
     return life?.send(message, signal) ?? (isStopping() ? NOT_HANDED_OVER : LATER);
   };
-  return { value: { provider, channel, send }, stop };
+  return { value: { provider, channel, send, isUp: () => life !== null }, stop };
 }
 
 /** A thread that does not come back is not asked for all the time. */
 const LATER: Outcome = { ...NOT_HANDED_OVER, afterMs: 5_000 };
-
-interface News {
-  readonly tell: () => void;
-  /** Resolves when it is told, or when the signal aborts. */
-  readonly next: (signal: AbortSignal) => Promise<void>;
-}
-
-function openNews(): News {
-  const waiting = new Set<() => void>();
-  return {
-    tell: () => {
-      for (const resolve of [...waiting]) resolve();
-    },
-    next: (signal) =>
-      new Promise((resolve) => {
-        const settle = (): void => {
-          waiting.delete(settle);
-          signal.removeEventListener('abort', settle);
-          resolve();
-        };
-        waiting.add(settle);
-        signal.addEventListener('abort', settle, { once: true });
-      }),
-  };
-}
 
 /** Null: it is not wanted any more. */
 async function startAgain(

@@ -38,10 +38,11 @@ export interface Fake {
 export const SECRET = 'the-secret';
 
 /** For an edge whose metrics nobody looks at. */
-export const UNOBSERVED: Pick<ApiOptions, 'metrics' | 'observe' | 'trace'> = {
+export const UNOBSERVED: Pick<ApiOptions, 'metrics' | 'observe' | 'trace' | 'traceOperation'> = {
   metrics: () => Promise.resolve(''),
   observe: { httpTook: () => undefined, errorAnswered: () => undefined, socketsOpen: () => undefined },
   trace: () => ({ traceparent: undefined, end: () => undefined }),
+  traceOperation: () => ({ traceparent: undefined, end: () => undefined }),
 };
 
 export function createFake(): Fake {

@@ -4,20 +4,35 @@ import { describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { openCollector, type CollectedSpan, type Collector } from '../support/otlp-collector.ts';
 import { AUTHORIZATION, startService, type Service } from '../support/service.ts';
+import { subscribe } from '../support/subscriber.ts';
 import { withTempDir } from '../support/temp-dir.ts';
 
 const PROBE = new URL('../support/loaded-packages.mjs', import.meta.url).href;
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const CALLER = 'b7ad6b7169203331';
 
-const REGISTER = 'mutation { registerUser(input: {id: "ada", email: "mark@example.org"}) { id } }';
+const REGISTER = 'mutation ($input: RegisterUserInput!) { registerUser(input: $input) { id } }';
 const REQUEST =
   'mutation { requestNotification(input: {userId: "ada", content: {title: "MarkTitle", body: "MarkBody"}}) { notification { id } } }';
-const STATE = 'query ($id: ID!) { notification(id: $id) { status } }';
+const STATE = 'query ($id: ID!) { notification(id: $id) { status deliveries { status } } }';
+
+const WHOLE_WAY = ['claim', 'publish', 'record', 'render', 'request', 'route', 'send smtp'];
+
+const EMAIL = { email: 'mark@example.org' };
+/** The sandbox tells by a receipt that it has sent the message before it answers, and then that it is delivered. */
+const EARLY_PHONE = { phone: '+15005554001' };
+
+interface Requested {
+  readonly requestNotification: { readonly notification: { readonly id: string } };
+}
+
+interface State {
+  readonly notification: { readonly status: string; readonly deliveries: readonly { readonly status: string }[] };
+}
 
 /** A notification, asked for under the traceparent given, until its delivery has ended. */
-async function send(service: Service, traceparent?: string): Promise<string> {
-  await service.ask(REGISTER);
+async function send(service: Service, traceparent?: string, contact: object = EMAIL): Promise<string> {
+  await service.ask(REGISTER, { input: { id: 'ada', ...contact } });
   const headers = {
     'content-type': 'application/json',
     authorization: AUTHORIZATION,
@@ -28,16 +43,20 @@ async function send(service: Service, traceparent?: string): Promise<string> {
     headers,
     body: JSON.stringify({ query: REQUEST }),
   });
-  const { data } = (await response.json()) as { data: { requestNotification: { notification: { id: string } } } };
+  const { data } = (await response.json()) as { data: Requested };
   const { id } = data.requestNotification.notification;
+  await untilStatus(service, id, contact === EARLY_PHONE ? 'DELIVERED' : 'SENT');
+  return id;
+}
+
+async function untilStatus(service: Service, id: string, status: string): Promise<void> {
   await eventually(
     async () => {
-      const { notification } = await service.ask<{ notification: { status: string } }>(STATE, { id });
-      expect(notification.status).toBe('COMPLETED');
+      const { notification } = await service.ask<State>(STATE, { id });
+      expect(notification).toEqual({ status: 'COMPLETED', deliveries: [{ status }] });
     },
     { timeoutMs: 30_000, pauseMs: 50 },
   );
-  return id;
 }
 
 /** The packages that the service had loaded when it ended. */
@@ -59,6 +78,14 @@ async function withService(
     loaded = JSON.parse(await readFile(file, 'utf8')) as readonly string[];
   });
   return loaded;
+}
+
+function attributesOf({ attributes }: CollectedSpan): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
+}
+
+function failed(): never {
+  throw new Error('no such span');
 }
 
 function ofTrace({ spans }: Collector, traceId: string): readonly CollectedSpan[] {
@@ -84,8 +111,7 @@ describe('Traces', () => {
     expect(collector.requests[0]?.path).toBe('/otlp/v1/traces');
     expect(collector.requests[0]?.headers['x-tenant']).toBe('a b');
     const spans = ofTrace(collector, TRACE);
-    const names = ['claim', 'publish', 'record', 'render', 'request', 'route', 'send smtp'];
-    expect(spans.map(({ name }) => name).toSorted()).toEqual(names);
+    expect(spans.map(({ name }) => name).toSorted()).toEqual(WHOLE_WAY);
     const request = spans.find(({ name }) => name === 'request');
     expect(request?.parentSpanId).toBe(CALLER);
     for (const span of spans) {
@@ -96,6 +122,67 @@ describe('Traces', () => {
     }
     expect(collector.text()).toContain('heliograph-test');
     expect(collector.text()).not.toMatch(/mark@|MarkTitle|MarkBody|a-secret-of-the-test/);
+  }, 60_000);
+
+  it('show what each receipt told under the same trace', async () => {
+    const { value: collector, stop } = await openCollector();
+    let id = '';
+    await withService({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, async (service) => {
+      id = await send(service, `00-${TRACE}-${CALLER}-01`, EARLY_PHONE);
+    });
+    await stop();
+    const spans = ofTrace(collector, TRACE);
+    const request = spans.find(({ name }) => name === 'request');
+    const receipts = spans.filter(({ name }) => name === 'receipt');
+    const about = { 'heliograph.notification.id': id, 'heliograph.channel': 'SMS', 'heliograph.attempt': 1 };
+    const outcomes = receipts.map(attributesOf).map((each) => each['heliograph.outcome']);
+    expect(outcomes.toSorted()).toEqual(['delivered', 'sent']);
+    for (const receipt of receipts) {
+      expect(attributesOf(receipt)).toMatchObject(about);
+      expect(receipt.parentSpanId).toBe(request?.spanId);
+    }
+    expect(collector.text()).not.toMatch(/5005554001|MarkTitle|MarkBody/);
+  }, 60_000);
+
+  it('show an operation over a WebSocket like one over HTTP, under the trace that its message names', async () => {
+    const { value: collector, stop } = await openCollector();
+    await withService({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, async (service) => {
+      await service.ask(REGISTER, { input: { id: 'ada', ...EMAIL } });
+      const traceparent = `00-${TRACE}-${CALLER}-01`;
+      const asked = await subscribe<Requested>(service.url, REQUEST, {}, { traceparent });
+      const { requestNotification } = await asked.next();
+      asked.cut();
+      await untilStatus(service, requestNotification.notification.id, 'SENT');
+    });
+    await stop();
+    const spans = ofTrace(collector, TRACE);
+    expect(spans.map(({ name }) => name).toSorted()).toEqual(WHOLE_WAY);
+    const request = spans.find(({ name }) => name === 'request');
+    expect(request?.parentSpanId).toBe(CALLER);
+    expect(attributesOf(request ?? failed())).toMatchObject({
+      'network.protocol.name': 'websocket',
+      'graphql.operation.type': 'mutation',
+    });
+    for (const span of spans) if (span !== request) expect(span.parentSpanId).toBe(request?.spanId);
+  }, 60_000);
+
+  it('show a subscription until it is open, and one that is refused', async () => {
+    const { value: collector, stop } = await openCollector();
+    const types = (): readonly unknown[] =>
+      ofTrace(collector, TRACE).map((span) => attributesOf(span)['graphql.operation.type'] ?? null);
+    await withService({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, async (service) => {
+      const extensions = { traceparent: `00-${TRACE}-${CALLER}-01` };
+      const open = await subscribe(service.url, 'subscription { deliveryUpdated { cursor } }', {}, extensions);
+      await eventually(() => expect(types()).toEqual(['subscription']), { timeoutMs: 20_000 });
+      const refused = await subscribe(service.url, 'subscription { nothing }', {}, extensions);
+      await expect(refused.next()).rejects.toThrow('GRAPHQL_VALIDATION_FAILED');
+      await eventually(() => expect(types()).toEqual(['subscription', null]), { timeoutMs: 20_000 });
+      open.cut();
+      refused.cut();
+    });
+    await stop();
+    expect(types()).toHaveLength(2);
+    expect(ofTrace(collector, TRACE).map(({ status }) => status.code)).toEqual([0, 0]);
   }, 60_000);
 
   it('begin with the request where its caller brings none that can be used', async () => {

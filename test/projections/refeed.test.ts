@@ -123,6 +123,37 @@ describe('a broker whose memory was lost while it was open', () => {
     });
   });
 
+  it('is fed again although the look for lost jobs failed after that', async () => {
+    await withWorld(async (world) => {
+      const broker = brokerOf(world);
+      let session = 'before';
+      const forgetful = {
+        ...broker,
+        get session() {
+          return session;
+        },
+      };
+      const state = world.state('dispatch');
+      let refusals = 0;
+      // What a look for suspects commits when it finds none.
+      const commit: typeof state.commit = async (changes) => {
+        if (changes.length > 0) return state.commit(changes);
+        refusals += 1;
+        throw new Error('disk full');
+      };
+      await registered(world);
+      startRouting(world);
+      world.use(await dispatch(world, forgetful, { state: { ...state, commit } }));
+      const job = await jobFor(world, broker);
+      await eventually(() => {
+        expect(fedIn(world, 'before')).toBe(1);
+      });
+      session = 'since';
+      await untilAttempts(broker, job, [1, 1]);
+      expect(refusals).toBeGreaterThan(0);
+    });
+  });
+
   it('has a job published again of which nobody knows into which memory it went', async () => {
     await withWorld(async (world) => {
       const broker = brokerOf(world);

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { linkedTo, withDeadline, withinMs } from '../../src/projections/signals.ts';
+import { linkedTo, withDeadline } from '../../src/projections/signals.ts';
+import { withinMs } from '../../src/within.ts';
 
 /** All that a signal keeps: who listens, and what `AbortSignal.any` made of it. */
 function keptBy(signal: AbortSignal): number {

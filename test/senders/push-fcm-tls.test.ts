@@ -39,7 +39,7 @@ function http(phases: Partial<Phases> = {}): Way {
     opened.close();
     return Promise.resolve();
   });
-  return opened.openWay(() => undefined);
+  return opened.openWay();
 }
 
 /** What the SDK does, without the SDK: it asks for one address only. */
@@ -54,6 +54,11 @@ function post({ agent }: Way, { address }: Pick<StandIn, 'address'>, ca?: string
 
 const unlimited = (): Pick<Limit, 'signal' | 'reached'> => ({ signal: never(), reached: () => null });
 
+/** Nobody waits for the way to be free. */
+function exchangeOn(way: Way, call: () => Promise<unknown>, limit = unlimited()): Promise<Exchange> {
+  return way.exchange(call, limit, () => undefined);
+}
+
 function ruleOf({ stage, code }: Exchange): string {
   return ruleFor({ stage, code, status: null, fcm: null, canonical: null, fault: null }).name;
 }
@@ -63,7 +68,7 @@ describe('over TLS', () => {
     const fcm = await secure((response) => response.end('hello'));
     const opened = http();
     for (let index = 0; index < 3; index++) {
-      const exchange = await opened.exchange(() => post(opened, fcm, CERTIFICATE), unlimited());
+      const exchange = await exchangeOn(opened, () => post(opened, fcm, CERTIFICATE));
       expect(exchange).toMatchObject({ stage: 'answered', answer: { status: 200, body: 'hello' } });
     }
     expect(fcm.connections()).toBe(1);
@@ -72,7 +77,7 @@ describe('over TLS', () => {
   it('nothing was sent to a server that nobody vouches for', async () => {
     const fcm = await secure((response) => response.end('hello'));
     const opened = http();
-    const exchange = await opened.exchange(() => post(opened, fcm), unlimited());
+    const exchange = await exchangeOn(opened, () => post(opened, fcm));
     expect(exchange).toMatchObject({ stage: 'connecting', code: 'DEPTH_ZERO_SELF_SIGNED_CERT' });
     expect(ruleOf(exchange)).toBe('no connection');
   });
@@ -85,7 +90,7 @@ describe('over TLS', () => {
   ])('nothing was sent to a server that %s when greeted', async (_title, open, phases) => {
     const fcm = use(await listening(open()));
     const opened = http(phases);
-    const exchange = await opened.exchange(() => post(opened, fcm, CERTIFICATE), unlimited());
+    const exchange = await exchangeOn(opened, () => post(opened, fcm, CERTIFICATE));
     expect(exchange.stage).toBe('connecting');
     expect(ruleOf(exchange)).toBe('no connection');
     expect(fcm.connections()).toBe(1);
@@ -96,7 +101,7 @@ describe('over TLS', () => {
     const opened = http();
     const caller = new AbortController();
     const limit = { signal: caller.signal, reached: (): typeof STOPPED => STOPPED };
-    const exchange = opened.exchange(() => post(opened, fcm, CERTIFICATE), limit);
+    const exchange = exchangeOn(opened, () => post(opened, fcm, CERTIFICATE), limit);
     await eventually(() => {
       expect(fcm.connections()).toBe(1);
     });
@@ -109,9 +114,9 @@ describe('over TLS', () => {
 
   it('nothing was sent when the call itself fails, and the exchange says so', async () => {
     const opened = http();
-    const exchange = await opened.exchange(() => {
+    const exchange = await exchangeOn(opened, () => {
       throw new Error('no such option');
-    }, unlimited());
+    });
     expect(exchange).toMatchObject({ stage: 'before', text: 'no such option', answer: null });
   });
 
@@ -123,7 +128,7 @@ describe('over TLS', () => {
       await post(opened, fcm, CERTIFICATE);
       second = await post(opened, fcm, CERTIFICATE).catch((error: unknown) => error);
     };
-    await opened.exchange(twice, unlimited());
+    await exchangeOn(opened, twice);
     await eventually(() => {
       expect(String(second)).toContain('one send is one request');
     });

@@ -8,7 +8,7 @@ import { openSmtpSender } from '../../src/senders/email-smtp.ts';
 import type { Message, Sender } from '../../src/senders/outcome.ts';
 import { type FcmSenderOptions, openFcmSender } from '../../src/senders/push-fcm.ts';
 import { openTwilioSender } from '../../src/senders/sms-twilio.ts';
-import { openSenderThread, type SenderThreadOptions } from '../../src/senders/thread.ts';
+import { openSenderThread, type SenderThread, type SenderThreadOptions } from '../../src/senders/thread.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   ACCEPT,
@@ -65,7 +65,9 @@ function fcmPlan({ address }: StandIn, options: Partial<FcmSenderOptions> = {}):
   return { kind: 'fcm', options: { account: ACCOUNT, loopback: address, connections: 4, ...options } };
 }
 
-async function thread(options: Omit<SenderThreadOptions, 'logger'> & Partial<SenderThreadOptions>): Promise<Sender> {
+async function thread(
+  options: Omit<SenderThreadOptions, 'logger'> & Partial<SenderThreadOptions>,
+): Promise<SenderThread> {
   return use(await openSenderThread({ logger: recorder().logger, ...options }));
 }
 
@@ -243,6 +245,17 @@ describe('a thread that breaks', () => {
       arrived();
     }, RESTART);
     again.abort();
+  });
+
+  it('says that it is down, until the next one runs', async () => {
+    const ups: boolean[] = [];
+    const logger: Log = { ...recorder().logger, error: () => void ups.push(sender.isUp()) };
+    const { sender, send } = await fragile(ACCEPT, { logger });
+    expect(sender.isUp()).toBe(true);
+    await send('EXIT');
+    await eventually(async () => expect(await send()).toMatchObject({ kind: 'sent' }), RESTART);
+    expect(ups).toEqual([false]);
+    expect(sender.isUp()).toBe(true);
   });
 
   it('sends what comes afterwards', async () => {

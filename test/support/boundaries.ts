@@ -25,7 +25,7 @@ const OPEN = /^ports\/[\w-]+\/open\.ts$/;
 const SENDER = /^senders\/((push|sms|email)-[a-z]+(-[a-z]+)*|render(-[a-z]+)*)\.ts$/;
 
 /** What every layer but events and commands may use. */
-const HOUSEHOLD = 'errors|gather|ids|lifecycle|log';
+const HOUSEHOLD = 'bell|errors|gather|ids|lifecycle|log|within';
 
 export const ZONES: readonly Zone[] = [
   { name: 'events', files: /^events\//, ours: /^events\//, builtins: /^node:crypto$/, packages: NONE },
@@ -115,7 +115,7 @@ export const ZONES: readonly Zone[] = [
   {
     name: 'metrics',
     files: /^metrics(-[\w]+)?\.ts$/,
-    ours: /^metrics-\w+\.ts$|^projections\/signals\.ts$/,
+    ours: /^(metrics-\w+|within)\.ts$/,
     types: /^(events|ports|projections)\/|^errors\.ts$/,
     builtins: NONE,
     packages: /^prom-client$/,
@@ -123,7 +123,7 @@ export const ZONES: readonly Zone[] = [
   {
     name: 'traces-otlp.ts',
     files: /^traces-otlp\.ts$/,
-    ours: /^(log|traces)\.ts$/,
+    ours: /^(log|traces|within)\.ts$/,
     types: /^(config-traces|lifecycle)\.ts$/,
     builtins: NONE,
     packages: /^@opentelemetry\/(api|exporter-trace-otlp-http|resources|sdk-trace-base)$/,

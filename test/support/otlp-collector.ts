@@ -12,7 +12,9 @@ export interface CollectedSpan {
   readonly kind: number;
   readonly startTimeUnixNano: string;
   readonly endTimeUnixNano: string;
-  readonly attributes: readonly { readonly key: string; readonly value: unknown }[];
+  readonly attributes: readonly { readonly key: string; readonly value: Readonly<Record<string, unknown>> }[];
+  /** `code` 2: failed. */
+  readonly status: { readonly code: number };
 }
 
 export interface Collector {

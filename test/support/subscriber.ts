@@ -14,8 +14,13 @@ interface Message {
   readonly payload?: { readonly data?: unknown };
 }
 
-/** Resolves once the subscription was sent. */
-export async function subscribe<T>(url: string, query: string, variables: object): Promise<Subscriber<T>> {
+/** Resolves once the subscription was sent; any other operation is answered with its one value. */
+export async function subscribe<T>(
+  url: string,
+  query: string,
+  variables: object,
+  extensions: object = {},
+): Promise<Subscriber<T>> {
   const ws = new WebSocket(`${url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
   const arrived: Message[] = [];
   let wake = (): void => undefined;
@@ -44,7 +49,7 @@ export async function subscribe<T>(url: string, query: string, variables: object
   await new Promise<void>((resolve) => ws.once('open', resolve).once('error', resolve));
   send({ type: 'connection_init', payload: { authorization: AUTHORIZATION } });
   await take('connection_ack');
-  send({ type: 'subscribe', id: '1', payload: { query, variables } });
+  send({ type: 'subscribe', id: '1', payload: { query, variables, extensions } });
   return {
     next: async () => (await take('next')).payload?.data as T,
     cut: () => {

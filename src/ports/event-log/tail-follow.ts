@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { openBell, type Bell } from '../../bell.ts';
+import { withinMs } from '../../within.ts';
 import type { EventLog, Position, RecordedEvent } from './event-log.ts';
 import { openTailEvents, type TailEvents } from './tail-events.ts';
 import { openTailStreams, type TailStreams } from './tail-streams.ts';
@@ -27,7 +29,7 @@ export interface Tail {
   /** Null while nothing is followed. */
   readonly followed: () => Followed | null;
   /** Resolves when something has come or the tail was lost; at the latest after `ms`, or when `signal` aborts. */
-  readonly changed: (wait: { readonly ms?: number; readonly signal?: AbortSignal }) => Promise<void>;
+  readonly changed: Bell['next'];
   /** What has come, once that is everything that was in the log when it was asked; null when that is not so in time. All who ask at a time share the answer. */
   readonly caughtUp: () => Promise<CaughtUp | null>;
   /** It was asked and did not get there, and nothing has come since. */
@@ -91,7 +93,8 @@ export function openTail(log: EventLog, { catchUpMs, pauseMs, events: most }: Ta
     followed: () => followed,
     isLate: () => late,
     changed: bell.next,
-    caughtUp: oneAtATime(() => soon(log.head(), catchUpMs), reach),
+    // Null when there is no answer in time, or a refusal.
+    caughtUp: oneAtATime(() => withinMs(catchUpMs, log.head()).catch(() => null), reach),
   };
 }
 
@@ -112,47 +115,4 @@ function oneAtATime<A, B>(first: () => Promise<A>, then: (first: () => Promise<A
     });
   };
   return () => (next ??= begin());
-}
-
-interface Bell {
-  readonly ring: () => void;
-  readonly next: Tail['changed'];
-}
-
-function openBell(): Bell {
-  const waiting = new Set<() => void>();
-  return {
-    ring: () => {
-      for (const resume of waiting) resume();
-    },
-    next: ({ ms, signal }) =>
-      new Promise((resolve) => {
-        const resume = (): void => {
-          clearTimeout(timer);
-          signal?.removeEventListener('abort', resume);
-          waiting.delete(resume);
-          resolve();
-        };
-        const timer = ms === undefined ? undefined : setTimeout(resume, ms);
-        signal?.addEventListener('abort', resume);
-        waiting.add(resume);
-        // One that has aborted already says nothing any more.
-        if (signal?.aborted === true) resume();
-      }),
-  };
-}
-
-/** Null when there is no answer after `ms`, or a refusal. */
-async function soon<T>(answer: Promise<T>, ms: number): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, ms, null);
-  });
-  try {
-    return await Promise.race([answer, limit]);
-  } catch {
-    return null;
-  } finally {
-    clearTimeout(timer);
-  }
 }
