@@ -54,7 +54,8 @@ export function tracedLog(log: EventLog, tracer: Tracer): EventLog {
         return appended;
       } catch (error) {
         // Where somebody else was quicker it is decided anew, and of this nothing happened.
-        if (!(error instanceof WrongExpectedVersion)) for (const span of spans) span.end({}, wordFor(error));
+        if (error instanceof WrongExpectedVersion) throw error;
+        for (const span of spans) span.end({}, wordFor(error));
         throw error;
       }
     },

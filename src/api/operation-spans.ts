@@ -29,12 +29,9 @@ export async function spanned<T>(
   asking: { readonly payload: SubscribePayload; readonly type: string } | undefined,
   work: () => Promise<T> | T,
 ): Promise<T> {
-  let isFailed = true;
   try {
-    const done = await work();
-    isFailed = false;
-    return done;
+    return await work();
   } finally {
-    if (asking) endSpan(asking.payload, asking.type, isFailed);
+    if (asking) endSpan(asking.payload, asking.type);
   }
 }

@@ -157,7 +157,7 @@ async function feedWindow(options: Feeding, queue: QueueName, due: readonly Entr
     pauses.grow(queue);
     throw error;
   });
-  pauses.end(queue);
+  if (published.length > 0) pauses.end(queue);
   const fault = refusals.find((refusal) => refusal !== null && !(refusal instanceof QueueFull));
   if (fault) throw fault;
   return published.length === due.length;

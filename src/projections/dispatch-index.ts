@@ -181,13 +181,13 @@ export function oldestDue(state: State, queue: QueueName, session: string): numb
   return dues.length === 0 ? null : Math.min(...dues);
 }
 
-/** Published in this session of the broker before a time, longest ago first. */
+/** Published in this session of the broker before a time, longest ago first, in pages. */
 export function fedBefore(
   state: State,
   { session, queue, before }: { readonly session: string; readonly queue: QueueName; readonly before: number },
-  limit: number,
-): readonly Entry[] {
-  return entriesOf(state, state.list(['fed', session, queue], { to: ['fed', session, queue, before], limit }));
+  size: number,
+): Pages {
+  return entryPages(state, { prefix: ['fed', session, queue], to: ['fed', session, queue, before], size });
 }
 
 /** Published in any other session of the broker than this one, in pages. */

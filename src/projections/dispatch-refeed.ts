@@ -6,6 +6,8 @@ import { QUEUES, type QueueDepth } from '../ports/broker/broker.ts';
 
 /** Entries moved in one commit, and suspects fed again in one look at a queue. */
 const BATCH = 500;
+/** Published jobs that one look goes through for that, longest ago first. */
+const MOST_LOOKED_AT = 10_000;
 const GRACE_MS = 15_000;
 /** The same delivery is suspected again after the grace times this, each time: a suspicion may be wrong, and a queue may be purged twice. */
 const PATIENCE_GROWS = 4;
@@ -24,15 +26,30 @@ export async function reclaim({ state, broker }: Pick<DispatchOptions, 'state' |
 export async function refeedSuspects({ state, broker, now, graceMs = GRACE_MS }: DispatchOptions): Promise<void> {
   const changes = changesTo(state);
   for (const queue of QUEUES) {
-    const suspects = fedBefore(state, { session: broker.session, queue, before: now() - graceMs }, BATCH);
+    const fed = fedBefore(state, { session: broker.session, queue, before: now() - graceMs }, BATCH);
+    const suspects = await overdueOf(fed, (each) => isOverdue(each, graceMs, now()));
     if (suspects.length === 0) continue;
     await nextTurn();
     const depth = await broker.depth(queue);
-    for (const entry of suspects.filter((each) => isOverdue(each, graceMs, now()) && isMissing(each, depth, now()))) {
+    for (const entry of suspects.filter((each) => isMissing(each, depth, now()))) {
       moveToDue(changes, { ...entry, refeeds: entry.refeeds + 1 });
     }
   }
   await state.commit(changes.list());
+}
+
+async function overdueOf(
+  pages: AsyncIterable<readonly Entry[]>,
+  isOverdue: (entry: Entry) => boolean,
+): Promise<readonly Entry[]> {
+  const overdue: Entry[] = [];
+  let looked = 0;
+  for await (const page of pages) {
+    overdue.push(...page.filter(isOverdue));
+    looked += page.length;
+    if (overdue.length >= BATCH || looked >= MOST_LOOKED_AT) break;
+  }
+  return overdue.slice(0, BATCH);
 }
 
 function isOverdue({ refeeds, fedAt }: Entry, graceMs: number, now: number): boolean {

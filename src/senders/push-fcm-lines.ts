@@ -51,8 +51,9 @@ export function openLines({ http, connections, projectId, credential }: LinesOpt
     const line = idle.pop() ?? open();
     let isOurs = true;
     const leaveTo = (next: (line: Line) => unknown): void => {
-      if (isOurs) void next(line);
+      if (!isOurs) return;
       isOurs = false;
+      void next(line);
     };
     const call = (): Promise<unknown> => line.messaging.send(composed);
     const exchange = await line.way.exchange(call, limit, () => leaveTo(giveBack));

@@ -249,7 +249,10 @@ describe('a thread that breaks', () => {
 
   it('says that it is down, until the next one runs', async () => {
     const ups: boolean[] = [];
-    const logger: Log = { ...recorder().logger, error: () => void ups.push(sender.isUp()) };
+    const told = (_: object, text: string): void => {
+      if (text.includes('ended')) ups.push(sender.isUp());
+    };
+    const logger: Log = { ...recorder().logger, error: told };
     const { sender, send } = await fragile(ACCEPT, { logger });
     expect(sender.isUp()).toBe(true);
     await send('EXIT');
