@@ -1,7 +1,9 @@
+import { expect } from 'vitest';
 import { decode } from '../../src/events/codec.ts';
 import { streamOf } from '../../src/ids.ts';
 import { ROLES, type Role } from '../../src/roles.ts';
 import { engineOf } from '../support/analytics.ts';
+import { eventually } from '../support/eventually.ts';
 import type { AppendFault } from '../support/eventstore/faults.ts';
 import type { TcpProxy } from '../support/tcp-proxy.ts';
 import type { Rig } from './rig.ts';
@@ -33,19 +35,25 @@ function pick<T>(random: () => number, from: readonly T[]): T {
   return picked;
 }
 
-/** Whoever acts for the role, where only one does; and sometimes the disk with it, as when a machine is replaced. */
+/**
+ * Whoever acts for the role, where only one does; and sometimes the disk with it, as when a machine is replaced. Who sends has
+ * messages without an answer then.
+ */
 function killOf(rig: Rig, role: Role): Kind {
   return (random) => {
     const candidates = rig.units.filter((unit) => includesRole(unit.roles, role));
     const fallback = pick(random, candidates);
     const forgets = random() < 0.4;
+    const sink = rig.sinks.find((each) => each.role === role);
     return {
       name: `kill -9 of ${role}${forgets ? ', which comes back without its disk' : ''}`,
       target: 'processes',
       lastsMs: [500, 14_000],
       begin: async () => {
         const unit = (await holderOf(rig, role, candidates)) ?? fallback;
+        const give = sink && (await withhold(sink));
         await unit.kill({ forgets });
+        give?.();
         return unit.start;
       },
     };
@@ -240,38 +248,50 @@ function eventStoreFaults({ eventStore }: Rig): readonly Kind[] {
   ];
 }
 
+/** So many messages that each of two senders has some. */
+const OWED = 4;
+const WITHHELD = { timeoutMs: 4_000, pauseMs: 20 };
+
+/** From when it resolves until it is told otherwise a provider owes answers, unless hardly anything is sent now. */
+async function withhold({ answers }: Pick<Sink, 'answers'>): Promise<() => void> {
+  const give = answers.shut();
+  await eventually(() => expect(answers.owed()).toBeGreaterThanOrEqual(OWED), WITHHELD).catch(() => undefined);
+  return give;
+}
+
 /** The one window in which a duplicate can arise: accepted, and nobody knows. */
-export function answersLost({ units }: Pick<Rig, 'units'>, { link, answers }: Pick<Sink, 'link' | 'answers'>): Kind {
+export function answersLost({ units }: Pick<Rig, 'units'>, sink: Pick<Sink, 'link' | 'answers'>): Kind {
+  const { link } = sink;
   return () => ({
     name: `messages to ${link} are accepted, and the answers are lost`,
     target: link,
     lastsMs: [300, 2_000],
-    begin: () => {
-      const give = answers.shut();
-      return Promise.resolve(() => {
+    begin: async () => {
+      const give = await withhold(sink);
+      return () => {
         for (const unit of units) unit.link(link)?.become({ kind: 'ok' });
         give();
-      });
+      };
     },
   });
 }
 
-/** With messages that it has no answers to yet; the process goes on. */
-function threadDies({ units, threads }: Rig, { role, link, provider, answers }: Sink): Kind {
+/** Of one process or of all, with messages that they have no answers to; the processes go on. */
+function threadDies({ units, threads }: Rig, sink: Sink): Kind {
   return (random) => {
+    const { role, link, provider } = sink;
     const senders = units.filter(({ roles }) => includesRole(roles, role));
-    const unit = pick(random, senders);
+    const one = pick(random, senders);
+    const struck = random() < 0.5 ? [one] : senders;
     return {
-      name: `the thread of ${unit.name} that sends to ${link} has no answers, and dies`,
+      name: `the thread of ${struck.length === 1 ? one.name : 'all'} that sends to ${link} dies`,
       target: link,
-      lastsMs: [300, 2_000],
-      begin: () => {
-        const give = answers.shut();
-        return Promise.resolve(async () => {
-          const pid = unit.service()?.child.pid;
-          if (pid !== undefined) await threads.end(pid, provider);
-          give();
-        });
+      lastsMs: [0, 0],
+      begin: async () => {
+        const give = await withhold(sink);
+        const pids = struck.flatMap((unit) => unit.service()?.child.pid ?? []);
+        await Promise.all(pids.map((pid) => threads.end(pid, provider)));
+        give();
       },
     };
   };

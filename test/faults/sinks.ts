@@ -22,7 +22,7 @@ export interface Sink {
   readonly credentials: Readonly<Record<string, string>>;
   /** By id of the delivery. */
   readonly copies: () => Copies;
-  readonly answers: Pick<Answers, 'shut'>;
+  readonly answers: Pick<Answers, 'shut' | 'owed'>;
 }
 
 /** What each of them got. */
@@ -105,13 +105,19 @@ function renamed(copies: Copies, rename: (name: string) => string): Copies {
 interface Answers {
   readonly given: () => Promise<void>;
   readonly shut: () => () => void;
+  /** How many messages wait for one. */
+  readonly owed: () => number;
 }
 
 function openAnswers(): Answers {
   const closures = new Set<Promise<void>>();
+  let owed = 0;
   return {
+    owed: () => owed,
     given: async () => {
+      owed += 1;
       while (closures.size > 0) await Promise.all(closures);
+      owed -= 1;
     },
     shut: () => {
       let open = (): void => undefined;
