@@ -105,7 +105,11 @@ export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): 
     };
     const exchange: Way['exchange'] = (call, limit, onFree) =>
       new Promise((resolve) => {
-        const attempt = openAttempt(phases, limit, resolve);
+        const attempt = openAttempt(phases, limit, (made) => {
+          // What is between us and FCM may have forgotten all of them, and each would keep a message as long.
+          if (made.stage === 'written') closeIdle(agent);
+          resolve(made);
+        });
         const over = (error: unknown): void => {
           current = null;
           attempt.end(error);
@@ -125,6 +129,10 @@ export function openFcmHttp({ loopback, connections, phases }: FcmHttpOptions): 
       agent.destroy();
     },
   };
+}
+
+function closeIdle({ freeSockets }: Agent): void {
+  for (const socket of Object.values(freeSockets).flat()) socket?.destroy();
 }
 
 /** An agent without connections of its own. `addRequest` is what `http.request` asks of any agent; `before` may throw, and the request fails with that error. */

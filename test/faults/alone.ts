@@ -11,23 +11,23 @@ import { storedTables, toldTables } from '../app/analytics-tables.ts';
 import { openLogOf } from '../support/adapters.ts';
 import { openTestAnalytics } from '../support/analytics.ts';
 import { eventually } from '../support/eventually.ts';
-import { openMailSink, type MailSink } from '../support/mail-sink.ts';
 import { SILENT } from '../support/pipeline.ts';
 import type { Service } from '../support/service.ts';
 import { everything } from '../support/world.ts';
 import type { Follower } from './follower.ts';
 import { updatesIn } from './follower.ts';
 import { askAny, type Load } from './load.ts';
-import { openAnswers, RETRY_SCHEDULE, type Answers } from './rig.ts';
+import { RETRY_SCHEDULE } from './rig.ts';
 import { SETTLED } from './settings.ts';
+import { copiesAt, openEmail, type Sink } from './sinks.ts';
 import { openUnit, type Unit, type UnitOptions } from './unit.ts';
 import { judge, judgeSeen, judgeTables, type Verdict } from './verdict.ts';
 
 /** One process that does everything on what is embedded, and a mail server. */
 export interface Alone {
   readonly unit: Unit;
-  readonly sink: MailSink;
-  readonly answers: Answers;
+  /** The mail server. */
+  readonly sinks: readonly [Sink];
   /** It, while it runs. @throws once it has ended for good. */
   readonly apis: () => readonly Service[];
 }
@@ -37,12 +37,9 @@ export function openAlone({
   settings: changes = {},
 }: Partial<Pick<UnitOptions, 'within' | 'settings'>> = {}): Promise<Started<Alone>> {
   return start(async (scope) => {
-    const answers = openAnswers();
-    const sink = scope.use(await openMailSink(answers.given));
-    const port = (): number => Number(new URL(sink.url).port);
-    const url = (proxy: number): string => `smtp://127.0.0.1:${String(proxy)}`;
-    const settings = { SMTP_FROM: 'Heliograph <no-reply@example.com>', RETRY_SCHEDULE, LOG_LEVEL: 'warn', ...changes };
-    const servers = { SMTP: { variable: 'SMTP_URL', url, port } };
+    const sink = scope.use(await openEmail());
+    const settings = { ...sink.credentials, RETRY_SCHEDULE, LOG_LEVEL: 'warn', ...changes };
+    const servers = { [sink.link]: sink.server };
     const unit = scope.use(await openUnit({ name: 'everything', roles: [], settings, servers, within }));
     await unit.start();
     const life = { isOver: false };
@@ -51,7 +48,7 @@ export function openAlone({
       if (life.isOver) throw new Error('the process has ended for good');
       return [unit.service()].filter((service) => service !== null);
     };
-    return { unit, sink, answers, apis };
+    return { unit, sinks: [sink], apis };
   });
 }
 
@@ -78,14 +75,14 @@ function chunks<T>(items: readonly T[]): readonly (readonly T[])[] {
 
 /** Ends the process and looks at what it left, after its subscriber has seen all of it. */
 export async function judgeAlone(alone: Alone, load: Load, follower: Follower): Promise<Verdict> {
-  const { unit, sink } = alone;
+  const { unit, sinks } = alone;
   await unit.kill();
   const { events, cursors } = await readLog(unit.folder);
   const ought = updatesIn(events, cursors);
   await unit.start();
   await eventually(() => expect(follower.seen.length).toBeGreaterThanOrEqual(ought.length), SETTLED);
   await unit.kill();
-  const { problems, figures } = judge({ acknowledged: load.acknowledged, events, copies: sink.copies });
+  const { problems, figures } = judge({ acknowledged: load.acknowledged, events, copies: copiesAt(sinks) });
   const others = [...judgeSeen(follower.seen, ought), ...(await tablesOf(unit.folder)), ...unit.crashes];
   return { figures, problems: [...problems, ...others, ...load.contradictions] };
 }

@@ -14,6 +14,7 @@ import { eventually } from '../support/eventually.ts';
 import { CALLER, requestFor, SILENT, startPipeline, type Pipeline } from '../support/pipeline.ts';
 import { ACCEPT, BUSY, scriptedProvider, type Behaviour } from '../support/provider.ts';
 import { randomFrom } from '../support/random.ts';
+import { openTally } from '../support/tally.ts';
 import { withTempDir } from '../support/temp-dir.ts';
 import { everything, typesOf } from '../support/world.ts';
 import type { Wish } from './load.ts';
@@ -109,11 +110,9 @@ async function run(seed: number): Promise<string> {
       expect(stillOpen({ acknowledged, events: found }).slice(0, 5), 'requests without an outcome').toEqual([]);
       return found;
     }, SETTLED);
-    const copies = new Map<string, number>();
-    for (const { deliveryId } of provider.accepted) {
-      copies.set(`<${deliveryId}>`, (copies.get(`<${deliveryId}>`) ?? 0) + 1);
-    }
-    const { problems, figures } = judge({ acknowledged, events, copies });
+    const { copies, add } = openTally();
+    for (const { deliveryId } of provider.accepted) add(deliveryId);
+    const { problems, figures } = judge({ acknowledged, events, copies: new Map([['EMAIL', copies]]) });
     expect(problems).toEqual([]);
     await eventually(async () => {
       expect(judgeTables(await storedTables(analytics), await toldTables(log))).toEqual([]);

@@ -6,6 +6,7 @@ import { openAlone, readLog, untilOver, type Alone } from './alone.ts';
 import { registerUsers, startLoad } from './load.ts';
 import { probe } from './probe.ts';
 import { rounds, ROUNDS_MS, SETTLED } from './settings.ts';
+import { copiesAt } from './sinks.ts';
 import { lacksSmallDisk, onSmallDisk, smallDiskOf } from './small-disk.ts';
 import { judge } from './verdict.ts';
 
@@ -27,11 +28,12 @@ async function answered({ apis }: Alone, key: string): Promise<string> {
 }
 
 async function run(alone: Alone, seed: number): Promise<string> {
-  const { apis, unit, sink } = alone;
+  const { apis, unit, sinks } = alone;
+  const [mails] = sinks;
   const disk = smallDiskOf(unit);
   await registerUsers(apis);
   const load = startLoad({ apis, random: randomFrom(seed), name: 'disk' });
-  await eventually(() => expect(sink.copies.size).toBeGreaterThan(20), SETTLED);
+  await eventually(() => expect(mails.copies().size).toBeGreaterThan(20), SETTLED);
 
   await disk.fillUpTo(NOTHING_NEW_MIB);
   // What was taken before is told to its end.
@@ -51,8 +53,8 @@ async function run(alone: Alone, seed: number): Promise<string> {
   await disk.empty();
   const recoveredMs = await probe(alone, seed);
   // Full from one moment to the next, with mails on their way.
-  const before = sink.copies.size;
-  await eventually(() => expect(sink.copies.size).toBeGreaterThan(before + 10), SETTLED);
+  const before = mails.copies().size;
+  await eventually(() => expect(mails.copies().size).toBeGreaterThan(before + 10), SETTLED);
   await disk.fillUpTo(NOTHING_MIB);
   await eventually(
     async () => expect(await answered(alone, 'once more')).toContain('the disk is almost full'),
@@ -64,7 +66,7 @@ async function run(alone: Alone, seed: number): Promise<string> {
   const { problems, figures } = await withTempDir(async (folder) => {
     await disk.copyRecord(folder);
     const { events } = await readLog(folder);
-    return judge({ acknowledged: load.acknowledged, events, copies: sink.copies });
+    return judge({ acknowledged: load.acknowledged, events, copies: copiesAt(sinks) });
   });
   expect(problems).toEqual([]);
   const { notifications, duplicates, doubts } = figures;

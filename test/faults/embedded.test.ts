@@ -13,11 +13,11 @@ import { summary } from './verdict.ts';
 const FAULTS = { faults: 10, spanMs: 15_000 };
 
 function kindsFor(alone: Alone): readonly Kind[] {
-  const { unit, answers } = alone;
+  const { unit, sinks } = alone;
   const units = [unit];
   return [
     ...LINK_FAULTS.map((fault) => linkFault({ units }, 'SMTP', fault)),
-    answersLost({ units, answers }),
+    answersLost({ units }, sinks[0]),
     killed(alone),
     killed(alone),
     engineKilled(alone),

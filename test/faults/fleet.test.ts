@@ -12,13 +12,16 @@ import { probe } from './probe.ts';
 import { openRig, SPLIT, WHOLE, type Rig } from './rig.ts';
 import { drawSchedule, runSchedule, told } from './schedule.ts';
 import { rounds, ROUNDS_MS, SETTLED, TELLS } from './settings.ts';
+import { copiesAt } from './sinks.ts';
 import { judge, judgeSeen, judgeTables, stillOpen, summary, type Verdict } from './verdict.ts';
 
+/** One request in five is for three deliveries: fewer requests, lest the judging takes longer than the faults. */
+const PAUSE_MS = 300;
 const FAULTS = { faults: 14, spanMs: 25_000 };
 
 /** Waits until nothing more is to come, and compares. */
 async function settle(rig: Rig, load: Load, follower: Follower): Promise<Verdict> {
-  const { log, cursors, engine, sink } = rig;
+  const { log, cursors, engine, sinks } = rig;
   const { acknowledged } = load;
   const events = await eventually(async () => {
     const found = await everything({ log });
@@ -30,7 +33,7 @@ async function settle(rig: Rig, load: Load, follower: Follower): Promise<Verdict
   await eventually(async () => {
     expect(judgeTables(await storedTables(engine), await toldTables(log))).toEqual([]);
   }, SETTLED);
-  const { problems, figures } = judge({ acknowledged, events: await everything({ log }), copies: sink.copies });
+  const { problems, figures } = judge({ acknowledged, events: await everything({ log }), copies: copiesAt(sinks) });
   return { figures, problems: [...problems, ...judgeSeen(follower.seen, ought)] };
 }
 
@@ -38,9 +41,10 @@ async function run(rig: Rig, seed: number): Promise<string> {
   const random = randomFrom(seed);
   const schedule = drawSchedule(random, kindsFor(rig), FAULTS);
   if (TELLS) console.log(told(schedule));
-  await registerUsers(rig.apis);
+  const channels = rig.sinks.map(({ channel }) => channel);
+  await registerUsers(rig.apis, channels);
   const { head } = await askAny<{ head: string }>(rig.apis, '{ head }');
-  const load = startLoad({ apis: rig.apis, random: randomFrom(seed + 1), name: 'fault' });
+  const load = startLoad({ apis: rig.apis, random: randomFrom(seed + 1), name: 'fault', channels, pauseMs: PAUSE_MS });
   const follower = follow(rig.apis, head, randomFrom(seed + 2));
   try {
     await runSchedule(schedule);
@@ -74,7 +78,7 @@ describe.skipIf(isSkipped)('while everything fails that can', () => {
     'several processes lose nothing, double nothing but what is in doubt, and tell all of it',
     () =>
       rounds('several processes', (seed, number) => {
-        // Two that do everything take turns with eight that share the work.
+        // Two that do everything take turns with nine that share the work.
         return withRig(openRig(number % 2 === 0 ? SPLIT : WHOLE), (rig) => run(rig, seed));
       }),
     ROUNDS_MS,

@@ -1,25 +1,30 @@
+import { expect } from 'vitest';
 import { decode } from '../../src/events/codec.ts';
 import { streamOf } from '../../src/ids.ts';
-import type { Role } from '../../src/roles.ts';
+import { ROLES, type Role } from '../../src/roles.ts';
 import { engineOf } from '../support/analytics.ts';
+import { eventually } from '../support/eventually.ts';
 import type { AppendFault } from '../support/eventstore/faults.ts';
 import type { TcpProxy } from '../support/tcp-proxy.ts';
 import type { Rig } from './rig.ts';
 import type { Kind } from './schedule.ts';
-import { LINKS, type LinkName, type Unit } from './unit.ts';
+import type { Sink } from './sinks.ts';
+import { includesRole, LINKS, type LinkName, type Unit } from './unit.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-const KILLED: readonly Role[] = ['api', 'route', 'dispatch', 'analytics', 'sender:email'];
-
 /** Everything that can happen to a rig. */
 export function kindsFor(rig: Rig): readonly Kind[] {
+  const { units, sinks } = rig;
+  const roles = ROLES.filter((role) => units.some((unit) => includesRole(unit.roles, role)));
+  const links = LINKS.filter((link) => units.some((unit) => unit.link(link) !== null));
   return [
-    ...KILLED.map((role) => killOf(rig, role)),
-    ...LINKS.flatMap((link) => LINK_FAULTS.map((fault) => linkFault(rig, link, fault))),
+    ...roles.map((role) => killOf(rig, role)),
+    ...links.flatMap((link) => LINK_FAULTS.map((fault) => linkFault(rig, link, fault))),
     ...brokerFaults(rig),
     ...eventStoreFaults(rig),
-    answersLost(rig),
+    ...sinks.map((sink) => answersLost(rig, sink)),
+    ...sinks.map((sink) => threadDies(rig, sink)),
     engineKilled(rig),
   ];
 }
@@ -30,23 +35,25 @@ function pick<T>(random: () => number, from: readonly T[]): T {
   return picked;
 }
 
-function does({ roles }: Unit, role: Role): boolean {
-  return roles.length === 0 || roles.includes(role);
-}
-
-/** Whoever acts for the role, where only one does; and sometimes the disk with it, as when a machine is replaced. */
+/**
+ * Whoever acts for the role, where only one does; and sometimes the disk with it, as when a machine is replaced. Who sends has
+ * messages without an answer then.
+ */
 function killOf(rig: Rig, role: Role): Kind {
   return (random) => {
-    const candidates = rig.units.filter((unit) => does(unit, role));
+    const candidates = rig.units.filter((unit) => includesRole(unit.roles, role));
     const fallback = pick(random, candidates);
     const forgets = random() < 0.4;
+    const sink = rig.sinks.find((each) => each.role === role);
     return {
       name: `kill -9 of ${role}${forgets ? ', which comes back without its disk' : ''}`,
       target: 'processes',
       lastsMs: [500, 14_000],
       begin: async () => {
         const unit = (await holderOf(rig, role, candidates)) ?? fallback;
+        const give = sink && (await withhold(sink));
         await unit.kill({ forgets });
+        give?.();
         return unit.start;
       },
     };
@@ -108,8 +115,7 @@ export const LINK_FAULTS: readonly LinkFault[] = [
 /** Of one process, or of all at once. */
 export function linkFault({ units }: Pick<Rig, 'units'>, link: LinkName, { name, lastsMs, begin }: LinkFault): Kind {
   return (random) => {
-    // A mail server is named to all, and used by those who send.
-    const users = units.filter((unit) => unit.link(link) !== null && (link !== 'SMTP' || does(unit, 'sender:email')));
+    const users = units.filter((unit) => unit.link(link) !== null);
     const one = pick(random, users);
     const struck = random() < 0.5 ? [one] : users;
     const proxies = struck.flatMap((unit) => unit.link(link) ?? []);
@@ -128,6 +134,14 @@ export function linkFault({ units }: Pick<Rig, 'units'>, link: LinkName, { name,
 }
 
 const BROKER = 'RabbitMQ';
+
+const PURGED = [
+  'email.transactional',
+  'email.bulk',
+  'email.transactional.retry.5s',
+  'sms.bulk',
+  'push.ios.transactional',
+];
 
 function brokerFaults({ rabbit, prefix }: Rig): readonly Kind[] {
   const halted = (name: string, signal: 'SIGTERM' | 'SIGKILL', wipes: boolean): Kind => {
@@ -156,7 +170,7 @@ function brokerFaults({ rabbit, prefix }: Rig): readonly Kind[] {
       },
     }),
     (random) => {
-      const queue = pick(random, ['email.transactional', 'email.bulk', 'email.transactional.retry.5s']);
+      const queue = pick(random, PURGED);
       return {
         name: `somebody purges ${queue}`,
         target: BROKER,
@@ -234,20 +248,53 @@ function eventStoreFaults({ eventStore }: Rig): readonly Kind[] {
   ];
 }
 
+/** So many messages that each of two senders has some. */
+const OWED = 4;
+const WITHHELD = { timeoutMs: 4_000, pauseMs: 20 };
+
+/** From when it resolves until it is told otherwise a provider owes answers, unless hardly anything is sent now. */
+async function withhold({ answers }: Pick<Sink, 'answers'>): Promise<() => void> {
+  const give = answers.shut();
+  await eventually(() => expect(answers.owed()).toBeGreaterThanOrEqual(OWED), WITHHELD).catch(() => undefined);
+  return give;
+}
+
 /** The one window in which a duplicate can arise: accepted, and nobody knows. */
-export function answersLost({ units, answers }: Pick<Rig, 'units' | 'answers'>): Kind {
+export function answersLost({ units }: Pick<Rig, 'units'>, sink: Pick<Sink, 'link' | 'answers'>): Kind {
+  const { link } = sink;
   return () => ({
-    name: 'mails are accepted, and the answers are lost',
-    target: 'SMTP',
+    name: `messages to ${link} are accepted, and the answers are lost`,
+    target: link,
     lastsMs: [300, 2_000],
-    begin: () => {
-      const give = answers.shut();
-      return Promise.resolve(() => {
-        for (const unit of units) unit.link('SMTP')?.become({ kind: 'ok' });
+    begin: async () => {
+      const give = await withhold(sink);
+      return () => {
+        for (const unit of units) unit.link(link)?.become({ kind: 'ok' });
         give();
-      });
+      };
     },
   });
+}
+
+/** Of one process or of all, with messages that they have no answers to; the processes go on. */
+function threadDies({ units, threads }: Rig, sink: Sink): Kind {
+  return (random) => {
+    const { role, link, provider } = sink;
+    const senders = units.filter(({ roles }) => includesRole(roles, role));
+    const one = pick(random, senders);
+    const struck = random() < 0.5 ? [one] : senders;
+    return {
+      name: `the thread of ${struck.length === 1 ? one.name : 'all'} that sends to ${link} dies`,
+      target: link,
+      lastsMs: [0, 0],
+      begin: async () => {
+        const give = await withhold(sink);
+        const pids = struck.flatMap((unit) => unit.service()?.child.pid ?? []);
+        await Promise.all(pids.map((pid) => threads.end(pid, provider)));
+        give();
+      },
+    };
+  };
 }
 
 function engineKilled({ engine }: Rig): Kind {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Channel } from '../../src/events/event.ts';
 import type { Service } from '../support/service.ts';
 
 /** What clients want of a request, and so what may become of it. */
@@ -21,6 +22,8 @@ export interface LoadOptions {
   readonly random: () => number;
   /** Names the requests of this load. */
   readonly name: string;
+  /** Of the users. Default: e-mail. */
+  readonly channels?: readonly Channel[];
   readonly clients?: number;
   /** Between the calls of one client; milliseconds. */
   readonly pauseMs?: number;
@@ -87,15 +90,33 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   }
 }
 
-export async function registerUsers(apis: () => readonly Service[]): Promise<void> {
+const MAILED: readonly Channel[] = ['EMAIL'];
+
+/** Each can be reached on these channels, at one address each. */
+export async function registerUsers(apis: () => readonly Service[], channels = MAILED): Promise<void> {
   for (let user = 0; user < USERS; user += 1) {
     const id = `user-${String(user)}`;
-    await askAny(apis, `mutation { registerUser(input: {id: "${id}", email: "${id}@example.com"}) { id } }`);
+    const own = [
+      ...(channels.includes('EMAIL') ? [`email: "${id}@example.com"`] : []),
+      ...(channels.includes('SMS') ? [`phone: "+1202555${String(1_000 + user)}"`] : []),
+    ].join();
+    await askAny(apis, `mutation { registerUser(input: {id: "${id}", ${own}}) { id } }`);
+    if (channels.includes('PUSH')) await registerDevice(apis, user);
   }
 }
 
+const PLATFORMS = ['IOS', 'ANDROID', 'WEB'];
+
+async function registerDevice(apis: () => readonly Service[], user: number): Promise<void> {
+  const id = `user-${String(user)}`;
+  const platform = String(PLATFORMS[user % PLATFORMS.length]);
+  const device = `userId: "${id}", deviceId: "of-${id}", platform: ${platform}, token: "token-of-${id}"`;
+  await askAny(apis, `mutation { registerDevice(input: {${device}}) { id } }`);
+}
+
 /** Clients that ask with idempotency keys, each time until they are answered, and cancel some of it. */
-export function startLoad({ apis, random, name, clients = 3, pauseMs = 150 }: LoadOptions): Load {
+export function startLoad(options: LoadOptions): Load {
+  const { apis, random, name, clients = 3, pauseMs = 150, channels = MAILED } = options;
   const acknowledged = new Map<string, Wish>();
   const contradictions: string[] = [];
   let failures = 0;
@@ -106,7 +127,10 @@ export function startLoad({ apis, random, name, clients = 3, pauseMs = 150 }: Lo
   async function once(): Promise<void> {
     const wish = drawWish(random);
     const number = random() < 0.5 ? 1 : Math.ceil(random() * 10);
-    const inputs = Array.from({ length: number }, () => inputOf(wish, `${name}-${String(keys++)}`, random));
+    const inputs = Array.from({ length: number }, () => ({
+      ...inputOf(wish, `${name}-${String(keys++)}`, random),
+      channels: drawChannels(random, channels),
+    }));
     const ids = await accepted(inputs, wish);
     // Asked again, as a client does who lost the answer.
     if (random() < 0.1 && String(await accepted(inputs, wish)) !== String(ids)) contradictions.push(ids.join());
@@ -151,6 +175,14 @@ export function startLoad({ apis, random, name, clients = 3, pauseMs = 150 }: Lo
 function drawWish(random: () => number): Wish {
   const drawn = random();
   return drawn < 0.7 ? 'now' : drawn < 0.8 ? 'later' : drawn < 0.85 ? 'short-lived' : 'cancelled';
+}
+
+const ALL_SHARE = 0.2;
+
+/** Mostly one of them, each as often; now and then all of them. */
+function drawChannels(random: () => number, channels: readonly Channel[]): readonly Channel[] {
+  const drawn = Math.floor(random() * channels.length);
+  return random() < ALL_SHARE ? channels : channels.slice(drawn, drawn + 1);
 }
 
 function inputOf(wish: Wish, idempotencyKey: string, random: () => number): object {

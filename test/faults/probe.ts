@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import type { MailSink } from '../support/mail-sink.ts';
 import type { Service } from '../support/service.ts';
 import { askAny } from './load.ts';
 import { RECOVERED } from './settings.ts';
+import { copiesAt, type Sink } from './sinks.ts';
 
 const REQUEST = `mutation ($input: RequestNotificationInput!) {
   requestNotification(input: $input) { notification { id } }
@@ -11,10 +11,10 @@ const REQUEST = `mutation ($input: RequestNotificationInput!) {
 
 interface Probed {
   readonly apis: () => readonly Service[];
-  readonly sink: MailSink;
+  readonly sinks: readonly Sink[];
 }
 
-/** One more request, as soon as the last fault is over. Answers how many milliseconds its mail took. */
+/** One more request, as soon as the last fault is over. Answers how many milliseconds it took until there was something of it on every channel. */
 export async function probe(probed: Probed, seed: number): Promise<number> {
   const startedAt = performance.now();
   const content = { title: 'Hello', body: 'Is anybody there?' };
@@ -25,7 +25,7 @@ export async function probe(probed: Probed, seed: number): Promise<number> {
   return performance.now() - startedAt;
 }
 
-async function isSent({ apis, sink }: Probed, input: object): Promise<boolean> {
+async function isSent({ apis, sinks }: Probed, input: object): Promise<boolean> {
   const { requestNotification } = await askAny<{ requestNotification: { notification: { id: string } } }>(
     apis,
     REQUEST,
@@ -35,6 +35,6 @@ async function isSent({ apis, sink }: Probed, input: object): Promise<boolean> {
     apis,
     `{ notification(id: "${requestNotification.notification.id}") { deliveries { id } } }`,
   );
-  const arrived = [...sink.copies.keys()];
-  return notification.deliveries.some(({ id }) => arrived.some((messageId) => messageId.includes(id)));
+  const arrived = [...copiesAt(sinks).values()];
+  return arrived.every((copies) => notification.deliveries.some(({ id }) => copies.has(id)));
 }

@@ -1,27 +1,33 @@
 import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Channel } from '../../src/events/event.ts';
 import { openCursors, type Cursors } from '../../src/ids.ts';
 import { openKeys } from '../../src/keys.ts';
-import { start, type Started } from '../../src/lifecycle.ts';
+import { start, type Scope, type Started } from '../../src/lifecycle.ts';
 import type { ChdbAnalytics } from '../../src/ports/analytics/chdb.ts';
 import type { EventLog } from '../../src/ports/event-log/event-log.ts';
-import type { Role } from '../../src/roles.ts';
+import { channelsOf, type Role, ROLES } from '../../src/roles.ts';
 import { openLogOf } from '../support/adapters.ts';
 import { engineOf, openTestAnalytics } from '../support/analytics.ts';
 import { startEventStore, type EventStoreStandIn } from '../support/eventstore/server.ts';
-import { openMailSink, type MailSink } from '../support/mail-sink.ts';
+import { ELSEWHERE } from '../support/https-server.ts';
+import { openMortalThreads, type MortalThreads } from '../support/mortal-threads.ts';
 import { startRabbit, type RabbitServer } from '../support/rabbitmq-server.ts';
 import type { Service } from '../support/service.ts';
 import { openTempDir } from '../support/temp-dir.ts';
-import { openUnit, type LinkName, type Server, type Unit } from './unit.ts';
+import { CERTIFICATE } from '../support/tls-certificate.ts';
+import { SINKS, type Sink } from './sinks.ts';
+import { includesRole, openUnit, type LinkName, type Server, type Unit } from './unit.ts';
 
 /** Servers of their own and processes over them, each thing of which can fail by itself. */
 export interface Rig {
   readonly eventStore: EventStoreStandIn;
   readonly rabbit: RabbitServer;
   readonly engine: ChdbAnalytics;
-  readonly sink: MailSink;
-  /** While it is shut, mails are taken and counted, and no answer is given. */
-  readonly answers: { readonly shut: () => () => void };
+  /** Of each channel that somebody sends on. */
+  readonly sinks: readonly Sink[];
+  readonly threads: MortalThreads;
   readonly units: readonly Unit[];
   /** Those that serve clients and run. @throws once all of it has ended. */
   readonly apis: () => readonly Service[];
@@ -44,7 +50,8 @@ export const SPLIT: Topology = [
   ['analytics'],
   ['route', 'dispatch', 'analytics'],
   ['sender:email'],
-  ['sender:email'],
+  ['sender:sms', 'sender:push'],
+  ['sender:email', 'sender:sms', 'sender:push'],
 ];
 
 /** Two processes that do everything. */
@@ -58,19 +65,22 @@ export function openRig(topology: Topology, changes: Readonly<Record<string, str
     const [openedStore, openedRabbit] = await Promise.all([startEventStore(), startRabbit()]);
     const [eventStore, rabbit] = [scope.use(openedStore), scope.use(openedRabbit)];
     const engine = scope.use(await openTestAnalytics(scope.use(await openTempDir())));
-    const answers = openAnswers();
-    const sink = scope.use(await openMailSink(answers.given));
     const secret = randomUUID();
+    const keys = openKeys(secret);
+    const sinks: Sink[] = [];
+    for (const channel of channelsIn(topology)) sinks.push(scope.use(await SINKS[channel](keys)));
+    const threads = scope.use(await openMortalThreads());
     const prefix = 'faults.';
     const settings = {
       BROKER_PREFIX: prefix,
       SECRET_KEY: secret,
-      SMTP_FROM: 'Heliograph <no-reply@example.com>',
       RETRY_SCHEDULE,
       LOG_LEVEL: 'warn',
+      ...(await preloading(scope, threads)),
+      ...pastProxies(sinks),
       ...changes,
     };
-    const servers = serversOf({ eventStore, rabbit, engine, sink });
+    const servers = serversOf({ eventStore, rabbit, engine, sinks });
     const units: Unit[] = [];
     for (const [index, roles] of topology.entries()) {
       const name = `${roles.join('+') || 'everything'} (${String(index + 1)})`;
@@ -78,59 +88,56 @@ export function openRig(topology: Topology, changes: Readonly<Record<string, str
     }
     await Promise.all(units.map((unit) => unit.start()));
     const log = scope.use(await openLogOf({ EVENT_LOG_URL: eventStore.url }, scope.use(await openTempDir())));
-    const cursors = openCursors(log.id, openKeys(secret).mac);
+    const cursors = openCursors(log.id, keys.mac);
     const life = { isOver: false };
     scope.use({ value: undefined, stop: () => Promise.resolve(void (life.isOver = true)) });
     const apis = (): readonly Service[] => {
       if (life.isOver) throw new Error('the rig is gone');
-      return units.filter(servesClients).flatMap((unit) => unit.service() ?? []);
+      return units.filter(({ roles }) => includesRole(roles, 'api')).flatMap((unit) => unit.service() ?? []);
     };
-    return { eventStore, rabbit, engine, sink, answers, units, apis, log, cursors, prefix };
+    return { eventStore, rabbit, engine, sinks, threads, units, apis, log, cursors, prefix };
   });
 }
 
-function servesClients({ roles }: Unit): boolean {
-  return roles.length === 0 || roles.includes('api');
+/** Those that anybody sends on. */
+function channelsIn(topology: Topology): readonly Channel[] {
+  const roles = new Set(topology.flatMap((each) => (each.length === 0 ? ROLES : each)));
+  return channelsOf(roles);
 }
 
-/** Of a mail server. */
-export interface Answers {
-  readonly given: () => Promise<void>;
-  readonly shut: () => () => void;
-}
-
-export function openAnswers(): Answers {
-  const closures = new Set<Promise<void>>();
+/** Processes that take our stand-ins for the hosts of Google and Twilio, and whose threads can be ended. */
+async function preloading(scope: Scope, threads: MortalThreads): Promise<Readonly<Record<string, string>>> {
+  const trusted = join(scope.use(await openTempDir()), 'certificate.pem');
+  await writeFile(trusted, CERTIFICATE);
   return {
-    given: async () => {
-      while (closures.size > 0) await Promise.all(closures);
-    },
-    shut: () => {
-      let open = (): void => undefined;
-      const closure = new Promise<void>((resolve) => (open = resolve));
-      closures.add(closure);
-      return () => {
-        closures.delete(closure);
-        open();
-      };
-    },
+    NODE_EXTRA_CA_CERTS: trusted,
+    NODE_OPTIONS: `--import ${ELSEWHERE} --import ${threads.script}`,
+    ...threads.settings,
   };
 }
 
-type Servers = Readonly<Record<LinkName, Server>>;
+/** Every process knows of every provider, because which channels there are is decided by that; who sends has proxies instead. */
+function pastProxies(sinks: readonly Sink[]): Readonly<Record<string, string>> {
+  const settings = sinks.flatMap(({ credentials, server: { variable, url, port } }) => [
+    ...Object.entries(credentials),
+    [variable, url(port())] as const,
+  ]);
+  return Object.fromEntries(settings);
+}
+
+type Servers = Partial<Readonly<Record<LinkName, Server>>>;
 
 function serversOf({
   eventStore,
   rabbit,
   engine,
-  sink,
-}: Pick<Rig, 'eventStore' | 'rabbit' | 'engine' | 'sink'>): Servers {
+  sinks,
+}: Pick<Rig, 'eventStore' | 'rabbit' | 'engine' | 'sinks'>): Servers {
   // It stays the same when the engine is started again, and its port does not.
   const { password, url } = engineOf(engine);
   let enginePort = Number(new URL(url).port);
   const findEngine = (): number =>
     (enginePort = Number(new URL(engine.engine()?.url ?? `http://x:${String(enginePort)}`).port));
-  const at = (url: string) => (): number => Number(new URL(url).port);
   return {
     'event store': {
       variable: 'EVENT_LOG_URL',
@@ -140,29 +147,28 @@ function serversOf({
     RabbitMQ: {
       variable: 'BROKER_URL',
       url: (port) => `amqp://guest:guest@127.0.0.1:${String(port)}`,
-      port: at(rabbit.url),
+      port: () => Number(new URL(rabbit.url).port),
     },
     ClickHouse: {
       variable: 'ANALYTICS_URL',
       url: (port) => `http://default:${password}@127.0.0.1:${String(port)}/default`,
       port: findEngine,
     },
-    SMTP: { variable: 'SMTP_URL', url: (port) => `smtp://127.0.0.1:${String(port)}`, port: at(sink.url) },
+    ...Object.fromEntries(sinks.map(({ link, server }) => [link, server])),
   };
 }
 
 const USED: Readonly<Record<Role, readonly LinkName[]>> = {
-  api: ['event store', 'ClickHouse', 'SMTP'],
-  route: ['event store', 'SMTP'],
-  dispatch: ['event store', 'RabbitMQ', 'SMTP'],
-  analytics: ['event store', 'ClickHouse', 'SMTP'],
+  api: ['event store', 'ClickHouse'],
+  route: ['event store'],
+  dispatch: ['event store', 'RabbitMQ'],
+  analytics: ['event store', 'ClickHouse'],
   'sender:email': ['event store', 'RabbitMQ', 'SMTP'],
-  'sender:sms': [],
-  'sender:push': [],
+  'sender:sms': ['event store', 'RabbitMQ', 'Twilio'],
+  'sender:push': ['event store', 'RabbitMQ', 'FCM'],
 };
 
-/** A mail server is named to all, because which channels there are is decided by it. */
-function reached(roles: readonly Role[], servers: Servers): Partial<Servers> {
+function reached(roles: readonly Role[], servers: Servers): Servers {
   if (roles.length === 0) return servers;
   const used = new Set(roles.flatMap((role) => USED[role]));
   return Object.fromEntries(Object.entries(servers).filter(([name]) => used.has(name as LinkName)));

@@ -7,8 +7,13 @@ import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { openTempDir } from '../support/temp-dir.ts';
 
 /** What a process talks to. */
-export const LINKS = ['event store', 'RabbitMQ', 'ClickHouse', 'SMTP'] as const;
+export const LINKS = ['event store', 'RabbitMQ', 'ClickHouse', 'SMTP', 'FCM', 'Twilio'] as const;
 export type LinkName = (typeof LINKS)[number];
+
+/** Whether those roles, of which none is all, have that one among them. */
+export function includesRole(roles: readonly Role[], role: Role): boolean {
+  return roles.length === 0 || roles.includes(role);
+}
 
 /** One process that is killed and started again, with wires of its own to the servers. */
 export interface Unit {

@@ -4,6 +4,7 @@ import { toldTables } from '../app/analytics-tables.ts';
 import { eventually } from '../support/eventually.ts';
 import { CALLER, requestFor, startPipeline } from '../support/pipeline.ts';
 import { ACCEPT, scriptedProvider } from '../support/provider.ts';
+import { openTally, type Copies } from '../support/tally.ts';
 import { withTempDir } from '../support/temp-dir.ts';
 import { everything } from '../support/world.ts';
 import { openCursors } from '../../src/ids.ts';
@@ -41,8 +42,9 @@ async function twoSent(): Promise<Given> {
     const updates = updatesIn(events, openCursors(log.id, openKeys('0'.repeat(32)).mac));
     await stop();
     const acknowledged = new Map(ids.map((id): [string, Wish] => [id, 'now']));
-    const copies = new Map(provider.accepted.map(({ deliveryId }) => [`<${deliveryId}@example.com>`, 1]));
-    return { ids, events, tables, updates, acknowledged, copies };
+    const { copies, add } = openTally();
+    for (const { deliveryId } of provider.accepted) add(deliveryId);
+    return { ids, events, tables, updates, acknowledged, copies: new Map([['EMAIL', copies]]) };
   });
 }
 
@@ -57,10 +59,14 @@ describe('the verdict over a run with faults', () => {
     given.events.filter((event) => !unwanted(event));
   const isOf = (event: RecordedEvent, id: string | undefined): boolean => event.metadata.notification?.id === id;
 
+  const mails = (): Copies => given.copies.get('EMAIL') ?? new Map();
+  const mailed = (copies: Copies): Partial<Evidence> => ({ copies: new Map([['EMAIL', copies]]) });
+
   it('finds nothing wrong with what went well', () => {
+    const counted = { deliveries: 2, doubts: 0, duplicates: 0 };
     expect(judge(given)).toEqual({
       problems: [],
-      figures: { notifications: 2, deliveries: 2, doubts: 0, duplicates: 0 },
+      figures: { notifications: 2, ...counted, channels: new Map([['EMAIL', counted]]) },
     });
     expect(judgeTables(given.tables, given.tables)).toEqual([]);
     expect(judgeSeen(given.updates, given.updates)).toEqual([]);
@@ -77,29 +83,62 @@ describe('the verdict over a run with faults', () => {
   });
 
   it('finds a mail that is recorded as sent and never arrived', () => {
-    expect(problemsWith({ copies: new Map([...given.copies].slice(1)) })).toContain('is SENT after 0 mails');
+    expect(problemsWith(mailed(new Map([...mails()].slice(1))))).toContain('is SENT after 0 copies');
   });
 
   it('finds a second copy of which the log says nothing, and lets one pass that it was in doubt about', () => {
-    const copies = new Map([...given.copies].map(([id]) => [id, 2]));
-    expect(problemsWith({ copies })).toContain('sent too often: 2');
+    const twice = mailed(new Map([...mails()].map(([id]) => [id, 2])));
+    expect(problemsWith(twice)).toContain('sent too often: 2');
     const doubts = given.events.flatMap((event) =>
       event.type === 'DeliveryAttempted' ? [{ ...event, type: 'DeliveryOutcomeUnknown', data: doubtful(event) }] : [],
     );
     const events = without(({ type }) => type === 'DeliverySent');
     const sent = given.events.filter(({ type }) => type === 'DeliverySent');
-    expect(judge({ ...given, copies, events: [...events, ...doubts, ...sent] })).toEqual({
+    const counted = { deliveries: 2, doubts: 2, duplicates: 2 };
+    expect(judge({ ...given, ...twice, events: [...events, ...doubts, ...sent] })).toEqual({
       problems: [],
-      figures: { notifications: 2, deliveries: 2, doubts: 2, duplicates: 2 },
+      figures: { notifications: 2, ...counted, channels: new Map([['EMAIL', counted]]) },
     });
   });
 
   it('finds a mail that nobody asked for, and a second routing', () => {
-    expect(problemsWith({ copies: new Map([...given.copies, ['<somebody-else@example.com>', 1]]) })).toContain(
-      'sent by nobody: 1',
-    );
+    expect(problemsWith(mailed(new Map([...mails(), ['of somebody else', 1]])))).toContain('sent by nobody: 1');
     const routed = given.events.filter(({ type }) => type === 'NotificationRouted');
     expect(problemsWith({ events: [...given.events, ...routed] })).toContain('not routed once: 2');
+  });
+
+  it('judges each channel by what its own provider got', () => {
+    const [first, second] = [...mails().keys()];
+    if (first === undefined || second === undefined) throw new Error('no mails');
+    const events = given.events.map((event) => (tells(event, first) ? { ...event, data: texted(event) } : event));
+    const got = (sms: number): Partial<Evidence> => ({
+      events,
+      copies: new Map([
+        ['SMS', new Map([[first, sms]])],
+        ['EMAIL', new Map([[second, 1]])],
+      ]),
+    });
+    const counted = { deliveries: 1, doubts: 0, duplicates: 0 };
+    const { problems, figures } = judge({ ...given, ...got(1) });
+    expect(problems).toEqual([]);
+    expect([...figures.channels]).toEqual([
+      ['SMS', counted],
+      ['EMAIL', counted],
+    ]);
+    expect(problemsWith(got(2))).toContain(`sent too often: 1, such as SMS ${first}`);
+    expect(judge({ ...given, ...got(2) }).figures.channels.get('SMS')).toEqual({ ...counted, duplicates: 1 });
+    const asMails = problemsWith({ events });
+    expect(asMails).toContain(`SMS ${first} of a request that is to be sent now is SENT after 0 copies`);
+    expect(asMails).toContain(`sent by nobody: 1, such as EMAIL ${first}`);
+  });
+
+  it('finds a channel that was asked for, and that nothing is sent on', () => {
+    const events = given.events.map((event) =>
+      event.type === 'NotificationRequested'
+        ? { ...event, data: { ...(event.data as object), channels: ['EMAIL', 'PUSH'] } }
+        : event,
+    );
+    expect(problemsWith({ events })).toMatch(/not to be sent as asked: 2, such as .* on PUSH/);
   });
 
   it('finds rows and updates that are missing, there twice or in another order', () => {
@@ -117,4 +156,18 @@ describe('the verdict over a run with faults', () => {
 
 function doubtful({ data }: RecordedEvent): object {
   return { ...(data as object), reason: 'NO_ANSWER', raw: null, retryAt: null };
+}
+
+interface Routed {
+  readonly decisions: readonly { readonly deliveryId: string }[];
+}
+
+/** Whether it is the routing of that delivery. */
+function tells({ type, data }: RecordedEvent, deliveryId: string): boolean {
+  return type === 'NotificationRouted' && (data as Routed).decisions.some((each) => each.deliveryId === deliveryId);
+}
+
+/** The same routing, to a phone. */
+function texted({ data }: RecordedEvent): object {
+  return { decisions: (data as Routed).decisions.map((decision) => ({ ...decision, channel: 'SMS' })) };
 }

@@ -1,8 +1,10 @@
 import { hasEnded, type DeliveryState } from '../../src/events/delivery.ts';
+import { CHANNELS, type Channel } from '../../src/events/event.ts';
 import type { NotificationState } from '../../src/events/notification.ts';
 import { foldNotification } from '../../src/events/fold.ts';
 import type { RecordedEvent } from '../../src/ports/event-log/event-log.ts';
 import type { Tables } from '../app/analytics-tables.ts';
+import type { Copies } from '../support/tally.ts';
 import type { Follower, Seen } from './follower.ts';
 import type { Load, Wish } from './load.ts';
 
@@ -16,25 +18,31 @@ interface Story {
 export interface Evidence {
   readonly acknowledged: ReadonlyMap<string, Wish>;
   readonly events: readonly RecordedEvent[];
-  /** Copies of each mail, by Message-ID. */
-  readonly copies: ReadonlyMap<string, number>;
+  /** What each provider got, by id of the delivery. */
+  readonly copies: ReadonlyMap<Channel, Copies>;
+}
+
+/** What was counted of some deliveries. */
+export interface Counted {
+  readonly deliveries: number;
+  readonly doubts: number;
+  /** Copies beyond the first. */
+  readonly duplicates: number;
 }
 
 /** What is wrong, in short sentences, and what was counted. */
 export interface Verdict {
   readonly problems: readonly string[];
-  readonly figures: {
+  readonly figures: Counted & {
     readonly notifications: number;
-    readonly deliveries: number;
-    readonly doubts: number;
-    /** Copies beyond the first. */
-    readonly duplicates: number;
+    /** Without those that nothing was to be sent on. */
+    readonly channels: ReadonlyMap<Channel, Counted>;
   };
 }
 
 /** For whoever watches the tests run. */
 export function summary(
-  { notifications, deliveries, doubts, duplicates }: Verdict['figures'],
+  { notifications, channels, ...all }: Verdict['figures'],
   {
     faults,
     load,
@@ -42,10 +50,13 @@ export function summary(
     recoveredMs,
   }: { readonly faults: number; readonly load: Load; readonly follower: Follower; readonly recoveredMs: number },
 ): string {
+  const counts = ({ deliveries, doubts, duplicates }: Counted): string =>
+    `${String(deliveries)} deliveries, ${String(doubts)} in doubt, ${String(duplicates)} duplicates`;
+  const each = [...channels].map(([channel, counted]) => `${channel} ${counts(counted)}`).join('; ');
   return (
-    `${String(faults)} faults; ${String(notifications)} notifications, ${String(deliveries)} deliveries, ` +
-    `0 lost, ${String(doubts)} in doubt, ${String(duplicates)} duplicates; ${String(load.failures())} calls made again, ` +
-    `a subscriber cut off ${String(follower.cuts())} times; recovered after ${(recoveredMs / 1_000).toFixed(1)} s`
+    `${String(faults)} faults; ${String(notifications)} notifications, 0 lost, ${counts(all)} (${each}); ` +
+    `${String(load.failures())} calls made again, a subscriber cut off ${String(follower.cuts())} times; ` +
+    `recovered after ${(recoveredMs / 1_000).toFixed(1)} s`
   );
 }
 
@@ -71,28 +82,32 @@ export function judge({ acknowledged, events, copies }: Evidence): Verdict {
   const deliveries = [...stories.values()].flatMap((story) =>
     story.state.deliveries.map((delivery) => ({ story, delivery, ...countsOf(story, delivery, copies) })),
   );
-  const known = new Set(deliveries.map(({ delivery }) => delivery.id));
   const problems = [
     ...few('not over', stillOpen({ acknowledged, events })),
     ...few('not routed once', [...stories.values()].flatMap(wronglyRouted)),
+    ...few('not to be sent as asked', [...stories.values()].flatMap(withoutChannel)),
     ...few(
       'unexplained',
       deliveries.flatMap((each) => unexplained(each, acknowledged.get(each.story.id) ?? 'short-lived')),
     ),
     ...few('sent too often', deliveries.flatMap(tooOften)),
-    ...few(
-      'sent by nobody',
-      [...copies.keys()].map(deliveryOf).filter((id) => !known.has(id)),
-    ),
+    ...few('sent by nobody', sentByNobody(deliveries, copies)),
   ];
-  const sum = (of: (each: Counted) => number): number => deliveries.reduce((all, each) => all + of(each), 0);
-  const figures = {
-    notifications: stories.size,
-    deliveries: deliveries.length,
+  const channels = new Map<Channel, Counted>();
+  for (const channel of CHANNELS) {
+    const own = deliveries.filter(({ delivery }) => delivery.channel === channel);
+    if (own.length > 0) channels.set(channel, counted(own));
+  }
+  return { problems, figures: { notifications: stories.size, ...counted(deliveries), channels } };
+}
+
+function counted(judged: readonly Judged[]): Counted {
+  const sum = (of: (each: Judged) => number): number => judged.reduce((all, each) => all + of(each), 0);
+  return {
+    deliveries: judged.length,
     doubts: sum(({ doubts }) => doubts),
     duplicates: sum(({ sent }) => Math.max(0, sent - 1)),
   };
-  return { problems, figures };
 }
 
 /** ClickHouse against the log. */
@@ -140,45 +155,29 @@ function storiesOf(events: readonly RecordedEvent[]): ReadonlyMap<string, Story>
 }
 
 interface Counts {
-  /** Mails that the server has. */
+  /** Copies that the provider has. */
   readonly sent: number;
   /** Attempts of which the log says that nobody knows whether they were accepted. */
   readonly doubts: number;
 }
 
-interface Counted extends Counts {
+interface Judged extends Counts {
   readonly story: Story;
   readonly delivery: DeliveryState;
 }
 
-function countsOf({ events }: Story, { id }: DeliveryState, copies: Evidence['copies']): Counts {
+function countsOf({ events }: Story, { id, channel }: DeliveryState, copies: Evidence['copies']): Counts {
   const doubts = events.filter(
     ({ type, data }) => type === 'DeliveryOutcomeUnknown' && (data as { deliveryId: string }).deliveryId === id,
   );
-  const sent = [...matching(copies, id)].reduce((sum, number) => sum + number, 0);
-  return { sent, doubts: doubts.length };
+  return { sent: copies.get(channel)?.get(id) ?? 0, doubts: doubts.length };
 }
 
-const byDelivery = new WeakMap<Evidence['copies'], ReadonlyMap<string, readonly number[]>>();
-
-function matching(copies: Evidence['copies'], id: string): readonly number[] {
-  let index = byDelivery.get(copies);
-  if (index === undefined) {
-    const numbers = new Map<string, number[]>();
-    for (const [messageId, number] of copies) {
-      const own = numbers.get(deliveryOf(messageId)) ?? [];
-      own.push(number);
-      numbers.set(deliveryOf(messageId), own);
-    }
-    byDelivery.set(copies, numbers);
-    index = numbers;
-  }
-  return index.get(id) ?? [];
-}
-
-/** A Message-ID is `<id of the delivery@…>`. */
-function deliveryOf(messageId: string): string {
-  return messageId.slice(1, 37);
+/** What a provider has, and was not to be sent on its channel. */
+function sentByNobody(deliveries: readonly Judged[], copies: Evidence['copies']): readonly string[] {
+  const known = new Set(deliveries.map(({ delivery: { channel, id } }) => `${channel} ${id}`));
+  const sent = [...copies].flatMap(([channel, own]) => [...own.keys()].map((id) => `${channel} ${id}`));
+  return sent.filter((each) => !known.has(each));
 }
 
 /** A request that is cancelled before is never routed. */
@@ -188,6 +187,13 @@ function wronglyRouted(story: Story): readonly string[] {
   return [`${story.id} ${String(routings)} times: ${typesOf(story)}`];
 }
 
+/** Everybody can be reached on all that is asked for. */
+function withoutChannel(story: Story): readonly string[] {
+  const { request, routed, deliveries } = story.state;
+  const missing = (request.channels ?? []).filter((channel) => !deliveries.some((each) => each.channel === channel));
+  return routed && missing.length > 0 ? [`${story.id} on ${missing.join()}: ${typesOf(story)}`] : [];
+}
+
 const ALLOWED: Readonly<Record<Wish, readonly string[]>> = {
   now: ['SENT'],
   later: ['SENT'],
@@ -195,19 +201,20 @@ const ALLOWED: Readonly<Record<Wish, readonly string[]>> = {
   cancelled: ['SENT', 'CANCELLED'],
 };
 
-/** Users have a mailbox and nothing else, so whatever is open is a mail. */
-function unexplained({ story, delivery, sent, doubts }: Counted, wish: Wish): readonly string[] {
-  const { status, id } = delivery;
+function unexplained({ story, delivery, sent, doubts }: Judged, wish: Wish): readonly string[] {
+  const { status, channel, id } = delivery;
   if (!hasEnded(delivery)) return [];
-  const why = `${id} of a request that is to be sent ${wish} is ${status} after ${String(sent)} mails: ${typesOf(story)}`;
+  const what = `${channel} ${id} of a request that is to be sent ${wish}`;
+  const why = `${what} is ${status} after ${String(sent)} copies: ${typesOf(story)}`;
   if (!ALLOWED[wish].includes(status)) return [why];
   if (status === 'SENT' && sent === 0) return [why];
   return status !== 'SENT' && sent > doubts ? [why] : [];
 }
 
 /** A second copy only where the log says that somebody was in doubt about the first. */
-function tooOften({ story, delivery: { id }, sent, doubts }: Counted): readonly string[] {
-  return sent - 1 > doubts ? [`${id}: ${String(sent)} mails and ${String(doubts)} doubts: ${typesOf(story)}`] : [];
+function tooOften({ story, delivery: { channel, id }, sent, doubts }: Judged): readonly string[] {
+  if (sent - 1 <= doubts) return [];
+  return [`${channel} ${id}: ${String(sent)} copies and ${String(doubts)} doubts: ${typesOf(story)}`];
 }
 
 function typesOf({ events }: Story): string {

@@ -84,7 +84,7 @@ export async function listening(server: Server, posts: readonly Post[] = []): Pr
   return { value: { address, posts, sockets, connections: () => connections }, stop };
 }
 
-async function readAll(stream: AsyncIterable<Buffer>): Promise<string> {
+export async function readAll(stream: AsyncIterable<Buffer>): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks).toString();

@@ -1,17 +1,18 @@
 import type { AddressInfo } from 'node:net';
 import { SMTPServer } from 'smtp-server';
 import type { Started } from '../../src/lifecycle.ts';
+import { openTally, type Copies } from './tally.ts';
 
 /** A real mail server on loopback that takes everything and remembers it by Message-ID. */
 export interface MailSink {
   readonly url: string;
-  /** Copies of each message. */
-  readonly copies: ReadonlyMap<string, number>;
+  /** By Message-ID. */
+  readonly copies: Copies;
 }
 
 /** `hold`: waits before it accepts a message. */
 export async function openMailSink(hold: () => Promise<void> = () => Promise.resolve()): Promise<Started<MailSink>> {
-  const copies = new Map<string, number>();
+  const { copies, add } = openTally();
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ['STARTTLS', 'AUTH'],
@@ -20,8 +21,7 @@ export async function openMailSink(hold: () => Promise<void> = () => Promise.res
       let text = '';
       stream.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
       stream.on('end', () => {
-        const id = /^Message-ID: (.*)$/im.exec(text)?.[1] ?? 'none';
-        copies.set(id, (copies.get(id) ?? 0) + 1);
+        add(/^Message-ID: (.*)$/im.exec(text)?.[1] ?? 'none');
         void hold().then(() => done());
       });
     },

@@ -20,6 +20,12 @@ const KEY = 'test-client';
 const SECRET = 'a-secret-of-the-test';
 export const AUTHORIZATION = `Basic ${Buffer.from(`${KEY}:${SECRET}`).toString('base64')}`;
 
+const running = new Set<ChildProcess>();
+// A test that failed half-way leaves some.
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /**
  * Starts it from the sources and waits until it listens. Whoever starts it ends it. `within`: a command line that runs the one
  * that follows it, as the same process.
@@ -35,10 +41,8 @@ export async function startService(
     env: { PATH: process.env['PATH'], ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  // A test that failed half-way leaves it running.
-  const killWithUs = (): void => void child.kill('SIGKILL');
-  process.once('exit', killWithUs);
-  child.once('exit', () => process.off('exit', killWithUs));
+  running.add(child);
+  child.once('exit', () => running.delete(child));
   let output = '';
   let log = '';
   child.stderr.on('data', (chunk: Buffer) => (log += chunk.toString()));
