@@ -337,8 +337,11 @@ describe('whole streams in memory', () => {
     await streams.load('user-1', () => Promise.resolve([recorded(1)]));
     for (let index = 0; index < 5_000; index += 1) {
       const stream = `order-${String(index)}`;
-      await streams.load(stream, () => Promise.resolve([]));
-      streams.add({ ...recorded(1), stream });
+      await streams.load(stream, () => {
+        if (index % 2 === 0) streams.add({ ...recorded(1), stream });
+        return Promise.resolve([]);
+      });
+      if (index % 2 === 1) streams.add({ ...recorded(1), stream });
       expect(versionsOf(streams.get(stream))).toEqual([1]);
     }
     expect(versionsOf(streams.get('user-1'))).toEqual([1]);
@@ -352,6 +355,16 @@ describe('whole streams in memory', () => {
     });
     streams.add(recorded(2));
     expect(versionsOf(streams.get('order-1'))).toEqual([1, 2]);
+  });
+
+  it('are forgotten as not asked for, though events of theirs come', async () => {
+    const streams = openTailStreams();
+    for (let index = 0; index <= 2_048; index += 1) {
+      await streams.load(`order-${String(index)}`, () => Promise.resolve([recorded(1)]));
+      if (index === 1) streams.add({ ...recorded(2), stream: 'order-0' });
+    }
+    expect(streams.get('order-0')).toBeUndefined();
+    expect(versionsOf(streams.get('order-1'))).toEqual([1]);
   });
 
   it('are forgotten with the events they began with, unless they were read lately', async () => {

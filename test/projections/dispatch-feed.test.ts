@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openScope, type Scope } from '../../src/lifecycle.ts';
+import { QueueFull } from '../../src/ports/broker/broker.ts';
 import { openInProcessBroker } from '../../src/ports/broker/in-process.ts';
 import { openBufferedStates } from '../../src/ports/state/buffered.ts';
 import { exclusive } from '../../src/ports/state/exclusive.ts';
@@ -20,6 +21,8 @@ interface Scene {
   readonly published: () => number;
   /** What commits fail with; null: nothing. */
   fault: Error | null;
+  /** Whether the queue takes nothing. */
+  full: boolean;
   /** Another delivery is due. */
   readonly add: (id: string) => Promise<void>;
 }
@@ -47,11 +50,13 @@ function sceneOf(state: State): Scene {
   const broker = scope.use(openInProcessBroker());
   let published = 0;
   const publish: typeof broker.publish = (queue, job) => {
+    if (opened.full) return Promise.reject(new QueueFull(queue));
     published += 1;
     return broker.publish(queue, job);
   };
+  // A commit of nothing needs no room.
   const commit: State['commit'] = (changes) =>
-    opened.fault === null ? state.commit(changes) : Promise.reject(opened.fault);
+    opened.fault === null || changes.length === 0 ? state.commit(changes) : Promise.reject(opened.fault);
   const feeder = openFeeder({
     state: { ...state, commit },
     broker: { ...broker, publish },
@@ -64,6 +69,7 @@ function sceneOf(state: State): Scene {
     feeder,
     published: () => published,
     fault: new Error('disk full'),
+    full: false,
     add: async (id) => {
       await state.commit(dueNow(id));
       feeder.added([{ queue: QUEUE, due: Date.now() }]);
@@ -101,6 +107,17 @@ describe('jobs that were published and cannot be marked', () => {
     scene.feeder.wake();
     expect(await publishedWithin(4 * SECOND_MS)).toBe(0);
     expect(await publishedWithin(SECOND_MS)).toBe(2);
+  });
+
+  it('are not published any more often because their queue is full and takes none for a while', async () => {
+    scene.full = true;
+    expect(await publishedWithin(SECOND_MS)).toBe(0);
+    scene.full = false;
+    expect(await publishedWithin(8 * SECOND_MS)).toBe(6);
+    scene.full = true;
+    expect(await publishedWithin(MINUTE_MS)).toBe(0);
+    scene.full = false;
+    expect(await publishedWithin(8 * SECOND_MS)).toBeLessThanOrEqual(2);
   });
 
   it('are marked as soon as that can be done, and the next pauses are short again', async () => {

@@ -20,6 +20,8 @@ import { registered, requestedMany, withWorld, type World } from '../support/wor
 describe('a published job that vanished', () => {
   it('is fed again after the grace, and each time that it vanishes after four times as long, up to an hour', async () => {
     await withDispatch(async (world, broker) => {
+      // Nobody takes it, so that there is always one to be looked at.
+      await jobFor(world, broker, { lane: 'BULK' });
       const job = await jobFor(world, broker);
       await ackAll(broker);
       await untilEmpty(broker);
@@ -37,6 +39,23 @@ describe('a published job that vanished', () => {
         world.clock.advance(1);
         await untilAttempts(broker, job, [...fed, 1]);
       }
+    });
+  });
+
+  it('is fed again after the grace, however many wait to be suspected again', async () => {
+    await withDispatch(async (world, broker) => {
+      const many = 501;
+      await requestedMany(world, many);
+      await eventually(() => expect(broker.jobs.length).toBe(many));
+      await ackAll(broker);
+      await untilEmpty(broker);
+      await pass(world, 15_001);
+      await eventually(() => expect(broker.jobs.length).toBe(2 * many));
+      const lost = await jobFor(world, broker);
+      await untilEmpty(broker);
+      await pass(world, 15_001);
+      await untilAttempts(broker, lost, [1, 1]);
+      expect(broker.jobs.length).toBe(2 * many + 2);
     });
   });
 
