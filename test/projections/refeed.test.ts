@@ -12,6 +12,7 @@ import {
   startRouting,
   untilAttempts,
   untilEmpty,
+  untilMarked,
   withDispatch,
 } from '../support/dispatching.ts';
 import { eventually } from '../support/eventually.ts';
@@ -32,6 +33,7 @@ describe('a published job that vanished', () => {
           expect(jobs.length).toBeGreaterThan(1);
           return jobs;
         });
+        await untilMarked(world, job);
         await untilEmpty(broker);
         world.clock.advance(patienceMs - 1);
         await afterThreeLooks(broker);
@@ -52,6 +54,7 @@ describe('a published job that vanished', () => {
       await pass(world, 15_001);
       await eventually(() => expect(broker.jobs.length).toBe(2 * many));
       const lost = await jobFor(world, broker);
+      await untilMarked(world, lost);
       await untilEmpty(broker);
       await pass(world, 15_001);
       await untilAttempts(broker, lost, [1, 1]);

@@ -100,6 +100,13 @@ export async function untilAttempts(broker: WatchedBroker, job: Job, expected: r
   });
 }
 
+/** Until the index says that the job was published now; the broker has it a moment before. */
+export async function untilMarked({ state, clock }: World, { deliveryId }: Job): Promise<void> {
+  await eventually(() => {
+    expect(state('dispatch').get(['delivery', deliveryId])).toMatchObject({ fedAt: clock.now() });
+  });
+}
+
 /** Until lost jobs were looked for three times more, with suspects in the index. */
 export async function afterThreeLooks({ looks }: WatchedBroker): Promise<void> {
   const before = looks();
