@@ -71,7 +71,7 @@ function openEventStore(): Promise<Started<string>> {
 }
 
 /** What `npm start` and the image give Node. */
-const AS_STARTED = ['--max-semi-space-size=32'];
+const AS_STARTED = ['--max-semi-space-size=64'];
 
 const PLATFORMS = ['IOS', 'ANDROID', 'WEB'];
 const AT_ONCE = 16;
