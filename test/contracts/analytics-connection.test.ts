@@ -5,7 +5,7 @@ import { start, type Started } from '../../src/lifecycle.ts';
 import type { Analytics, AnalyticsError, InsertBatch } from '../../src/ports/analytics/analytics.ts';
 import type { ChdbAnalytics } from '../../src/ports/analytics/chdb.ts';
 import { openClickhouse, type ClickhouseOptions } from '../../src/ports/analytics/clickhouse.ts';
-import { engineOf, openTestAnalytics, runOn } from '../support/analytics.ts';
+import { engineOf, openTestAnalytics } from '../support/analytics.ts';
 import { openImpostor, type Impostor } from '../support/clickhouse-impostor.ts';
 import { eventually } from '../support/eventually.ts';
 import { randomFrom } from '../support/random.ts';
@@ -97,33 +97,6 @@ describe('ClickHouse behind a connection that fails', { timeout: 60_000 }, () =>
     await other.insert(batchOf(rowsOn(3, 1_000)));
     expect(await counts(other)).toEqual(whole);
     proxy.become({ kind: 'ok' });
-  });
-
-  it('gives up an insert on a dead connection as soon as the server says that it is not at it', async () => {
-    const other = started.value.connect({ quietMs: 400 });
-    const batch = batchOf(rowsOn(3, 1_000));
-    // Which leaves a connection to go on with.
-    await other.query('SELECT 1');
-    proxy.hang();
-    await expect(other.insert(batch)).rejects.toThrow(/is not at it any more/);
-    await other.insert(batch);
-    expect(await counts(other)).toEqual(whole);
-    // For those who still have dead ones.
-    proxy.become({ kind: 'ok' });
-  });
-
-  it('waits for an insert for as long as the server is at it, though nothing comes for long', async () => {
-    const { engine, connect } = started.value;
-    const view =
-      'CREATE MATERIALIZED VIEW slow TO activity_hourly AS SELECT tenant FROM delivery_events WHERE sleepEachRow(0.002) = 1';
-    await runOn(engine, view);
-    try {
-      const other = connect({ quietMs: 200 });
-      await other.insert(batchOf(rowsOn(3, 1_000)));
-      expect(await counts(other)).toEqual(whole);
-    } finally {
-      await runOn(engine, 'DROP VIEW slow');
-    }
   });
 
   it('goes on when the server is there again on the same port', async () => {

@@ -11,7 +11,6 @@ import {
   type ResultRow,
 } from './analytics.ts';
 import { analyticsError, checkIsClickhouse, type Operation } from './clickhouse-errors.ts';
-import { unlessVanished } from './clickhouse-vanished.ts';
 import { openTurns } from './clickhouse-turns.ts';
 import { QUERY_LIMITS, settingsOf, type QueryLimits } from './clickhouse-settings.ts';
 import { migrate, readMigrations, reset, type Store } from './migrations.ts';
@@ -36,16 +35,13 @@ export interface ClickhouseOptions {
   readonly cluster?: string | null;
   /** Until a request is given up, in milliseconds. */
   readonly timeoutMs?: Partial<Timeouts>;
-  /** Without a sign of life for so long, ClickHouse is asked whether it is still at an insert; milliseconds. */
-  readonly quietMs?: number;
 }
 
 const PATIENCE_MS = 2_000;
-const QUIET_MS = 10_000;
 
 /** A ClickHouse server over HTTP. Nothing is asked of it before the first call. */
 export function openClickhouse(address: ClickhouseAddress, options: ClickhouseOptions = {}): Started<Analytics> {
-  const { limits = QUERY_LIMITS, patienceMs = PATIENCE_MS, cluster = null, timeoutMs, quietMs = QUIET_MS } = options;
+  const { limits = QUERY_LIMITS, patienceMs = PATIENCE_MS, cluster = null, timeoutMs } = options;
   const client = connectTo(address);
   const value = openAnalyticsOver({
     client: () => Promise.resolve(client),
@@ -55,7 +51,6 @@ export function openClickhouse(address: ClickhouseAddress, options: ClickhouseOp
     isShared: true,
     cluster,
     timeoutMs: { ...TIMEOUT_MS, ...timeoutMs },
-    quietMs,
   });
   return { value, stop: () => value.close() };
 }
@@ -94,8 +89,6 @@ export interface Connection {
   readonly isShared: boolean;
   readonly cluster?: string | null;
   readonly timeoutMs?: Timeouts;
-  /** As of a server's options; left out: no network lies between. */
-  readonly quietMs?: number;
 }
 
 type Timeouts = Readonly<Record<Operation, number>>;
@@ -110,7 +103,7 @@ const IDENTIFIER = /^[A-Za-z_]\w*$/;
 
 /** The port over a connection to ClickHouse. */
 export function openAnalyticsOver(connection: Connection): Analytics {
-  const { limits, isShared, cluster = null, quietMs = Infinity } = connection;
+  const { limits, isShared, cluster = null } = connection;
   const { ask, close } = openGate(connection);
   const settings = settingsOf(limits, cluster);
   const among = openTurns(MAX_QUERIES);
@@ -135,14 +128,7 @@ export function openAnalyticsOver(connection: Connection): Analytics {
       checkIsClickhouse((await client.command(statement)).response_headers);
     });
   const insert = (batch: InsertBatch): Promise<void> =>
-    ask('insert', (client, signal) => {
-      const sending = (own: AbortSignal, moved: () => unknown): Promise<void> =>
-        sendBatch(client, batch, { settings: settings.insert, signal: own, moved });
-      const atIt = (own: AbortSignal): Promise<boolean> => isAtInsert(client, batch.token, { cluster, signal: own });
-      return quietMs === Infinity
-        ? sending(signal, () => undefined)
-        : unlessVanished(sending, atIt, { quietMs, signal });
-    });
+    ask('insert', (client, signal) => sendBatch(client, batch, { settings: settings.insert, signal }));
   const storeFor = (log: string | null): Store => ({ query, run, insert, cluster, isShared, log });
   return {
     migrate: (log) => alone(async () => migrate(storeFor(log ?? null), await readMigrations())),
@@ -225,16 +211,13 @@ async function rowsOf(answer: ResultSet<'JSONEachRow'>): Promise<readonly Result
 interface Sending {
   readonly settings: ClickHouseSettings;
   readonly signal: AbortSignal;
-  /** Told when more rows have been taken. */
-  readonly moved: () => unknown;
 }
 
-async function sendBatch(client: ClickHouseClient, batch: InsertBatch, sending: Sending): Promise<void> {
-  const { settings, signal, moved } = sending;
+async function sendBatch(client: ClickHouseClient, batch: InsertBatch, { settings, signal }: Sending): Promise<void> {
   const { table, columns, rows, token } = checked(batch);
   const { stream, response_headers } = await client.exec({
     query: `INSERT INTO ${table} (${columns.join(', ')}) FORMAT JSONCompactEachRow`,
-    values: Readable.from(lines(rows, moved), { objectMode: false }),
+    values: Readable.from(lines(rows), { objectMode: false }),
     clickhouse_settings: { ...settings, insert_deduplication_token: token },
     abort_signal: signal,
   });
@@ -242,26 +225,6 @@ async function sendBatch(client: ClickHouseClient, batch: InsertBatch, sending: 
   await finished(stream.resume());
   checkIsClickhouse(response_headers);
 }
-
-/** Whether the server, or any replica, works on the insert with that token. Each user sees his own work there. */
-async function isAtInsert(
-  client: ClickHouseClient,
-  token: string,
-  { cluster, signal }: { readonly cluster: string | null; readonly signal: AbortSignal },
-): Promise<boolean> {
-  const processes = cluster === null ? 'system.processes' : `clusterAllReplicas('${cluster}', system.processes)`;
-  const answer = await client.query({
-    query: `SELECT count() > 0 AS found FROM ${processes} WHERE Settings['insert_deduplication_token'] = {token:String}`,
-    query_params: { token },
-    format: 'JSONEachRow',
-    clickhouse_settings: { readonly: '2', max_execution_time: ASKING_SECONDS },
-    abort_signal: AbortSignal.any([signal, AbortSignal.timeout(ASKING_SECONDS * 1_000)]),
-  });
-  const [row] = await rowsOf(answer);
-  return Boolean(row?.['found']);
-}
-
-const ASKING_SECONDS = 4;
 
 function checked(batch: InsertBatch): InsertBatch {
   const { table, columns, rows, token } = batch;
@@ -276,9 +239,8 @@ function checked(batch: InsertBatch): InsertBatch {
 }
 
 /** Encodes piece by piece. A socket on the same machine may take all of them in one turn of the event loop, so it turns here. */
-async function* lines(rows: InsertBatch['rows'], moved: () => unknown): AsyncGenerator<string> {
+async function* lines(rows: InsertBatch['rows']): AsyncGenerator<string> {
   for (let from = 0; from < rows.length; from += ROWS_A_CHUNK) {
-    moved();
     const chunk = rows.slice(from, from + ROWS_A_CHUNK);
     yield chunk.map((row: readonly Cell[]) => `${JSON.stringify(row)}\n`).join('');
     await nextTurn();
