@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Broker } from '../../src/ports/broker/broker.ts';
 import {
   ackAll,
   afterThreeLooks,
@@ -117,17 +118,25 @@ describe('a job that vanished from a queue that is never empty', () => {
   });
 });
 
+/** Begins its session 'since' when it forgets; what was published in 'before' is gone with that. */
+function forgetting(broker: Broker): Broker & { readonly forget: () => void } {
+  let session = 'before';
+  return {
+    ...broker,
+    get session() {
+      return session;
+    },
+    forget: () => {
+      session = 'since';
+    },
+  };
+}
+
 describe('a broker whose memory was lost while it was open', () => {
   it('is fed again at once with all that was published before, and with nothing that was published since', async () => {
     await withWorld(async (world) => {
       const broker = brokerOf(world);
-      let session = 'before';
-      const forgetful = {
-        ...broker,
-        get session() {
-          return session;
-        },
-      };
+      const forgetful = forgetting(broker);
       await registered(world);
       startRouting(world);
       world.use(await dispatch(world, forgetful));
@@ -135,7 +144,7 @@ describe('a broker whose memory was lost while it was open', () => {
       await eventually(() => {
         expect(fedIn(world, 'before')).toBe(1);
       });
-      session = 'since';
+      forgetful.forget();
       await untilAttempts(broker, early, [1, 1]);
       const late = await jobFor(world, broker);
       await eventually(() => {
@@ -148,13 +157,7 @@ describe('a broker whose memory was lost while it was open', () => {
   it('is fed again although the look for lost jobs failed after that', async () => {
     await withWorld(async (world) => {
       const broker = brokerOf(world);
-      let session = 'before';
-      const forgetful = {
-        ...broker,
-        get session() {
-          return session;
-        },
-      };
+      const forgetful = forgetting(broker);
       const state = world.state('dispatch');
       let refusals = 0;
       // What a look for suspects commits when it finds none.
@@ -170,7 +173,7 @@ describe('a broker whose memory was lost while it was open', () => {
       await eventually(() => {
         expect(fedIn(world, 'before')).toBe(1);
       });
-      session = 'since';
+      forgetful.forget();
       await untilAttempts(broker, job, [1, 1]);
       expect(refusals).toBeGreaterThan(0);
     });

@@ -1,6 +1,5 @@
 import { request } from 'node:http';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it } from 'vitest';
 import { REFUSALS } from '../../src/sandbox/fcm-answers.ts';
 import { openSandboxFcm, SANDBOX_TOKENS, type SandboxFcmOptions } from '../../src/sandbox/fcm.ts';
 import { openOutbox, type Outbox } from '../../src/sandbox/outbox.ts';
@@ -9,18 +8,11 @@ import { type FcmTimeouts, openFcmSender } from '../../src/senders/push-fcm.ts';
 import { eventually } from '../support/eventually.ts';
 import { PUSH } from '../support/fcm-server.ts';
 import { openTempState } from '../support/temp-state.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const never = (): AbortSignal => new AbortController().signal;
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 interface Address {
   readonly host: string;

@@ -1,12 +1,12 @@
 import { createConnection } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it } from 'vitest';
 import { openTempState } from '../support/temp-state.ts';
 import { openOutbox, type Outbox } from '../../src/sandbox/outbox.ts';
 import { openSandboxSmtp, SANDBOX_RECIPIENTS, type SandboxSmtpOptions } from '../../src/sandbox/smtp.ts';
 import { openSmtpSender, type SmtpTimeouts } from '../../src/senders/email-smtp.ts';
 import type { Message, Outcome } from '../../src/senders/outcome.ts';
 import { eventually } from '../support/eventually.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const never = (): AbortSignal => new AbortController().signal;
 
@@ -27,15 +27,7 @@ const MESSAGE: Message = {
   expiresAt: null,
 };
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 interface Sandbox {
   readonly outbox: Outbox;

@@ -1,8 +1,7 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { BounceReason } from '../../src/events/outcome.ts';
-import type { Started } from '../../src/lifecycle.ts';
 import type { State } from '../../src/ports/state/state.ts';
 import { openOutbox, type Outbox } from '../../src/sandbox/outbox.ts';
 import {
@@ -17,6 +16,7 @@ import { openTwilioSender, type TwilioSenderOptions } from '../../src/senders/sm
 import { readTwilioReceipt, type TwilioReceipt } from '../../src/senders/sms-twilio-receipt.ts';
 import { eventually } from '../support/eventually.ts';
 import { openTempState } from '../support/temp-state.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const MESSAGE: Message = {
   tenant: 'acme',
@@ -37,15 +37,7 @@ const MESSAGE: Message = {
 
 const never = (): AbortSignal => new AbortController().signal;
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 interface Received {
   readonly url: string;
@@ -77,10 +69,13 @@ async function receiver(answer: (count: number) => number = () => 204, publicUrl
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const base = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-  stops.push(async () => {
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
-    await closed;
+  use({
+    value: undefined,
+    stop: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await closed;
+    },
   });
   return { url: base, received };
 }

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import PostalMime from 'postal-mime';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it } from 'vitest';
 import { type Failure, RULES, type Rule, ruleFor } from '../../src/senders/email-smtp-outcome.ts';
 import { openSmtpSender, type SmtpSenderOptions } from '../../src/senders/email-smtp.ts';
 import type { Message, Outcome, Sender } from '../../src/senders/outcome.ts';
@@ -17,6 +16,7 @@ import {
   SILENCE,
   TEST_CERTIFICATE,
 } from '../support/smtp-server.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const MESSAGE: Message = {
   tenant: 'acme',
@@ -38,15 +38,7 @@ const MESSAGE: Message = {
 const never = (): AbortSignal => new AbortController().signal;
 const FROM = 'Heliograph <no-reply@heliograph.example>';
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 function sender(options: Partial<SmtpSenderOptions> & { url: string }): Sender {
   return use(openSmtpSender({ from: FROM, connections: 1, ...options }));

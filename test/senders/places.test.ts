@@ -1,8 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Lane } from '../../src/events/event.ts';
-import type { Started } from '../../src/lifecycle.ts';
 import { openLimit } from '../../src/senders/limit.ts';
 import { openPlaces, type Places, takePlace } from '../../src/senders/places.ts';
 import type { Failure } from '../../src/senders/email-smtp-outcome.ts';
@@ -10,6 +9,7 @@ import { openSmtpSender, type SmtpSenderOptions } from '../../src/senders/email-
 import type { Message, Outcome, Sender } from '../../src/senders/outcome.ts';
 import { eventually } from '../support/eventually.ts';
 import { openScriptedSmtp, type Script, type ScriptedSmtp, SILENCE } from '../support/smtp-server.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const MESSAGE: Message = {
   tenant: 'acme',
@@ -28,15 +28,7 @@ const MESSAGE: Message = {
   expiresAt: null,
 };
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 function sender(options: Partial<SmtpSenderOptions> & { url: string }): Sender {
   return use(openSmtpSender({ from: 'no-reply@heliograph.example', connections: 1, ...options }));
@@ -230,12 +222,13 @@ async function openSmallServer(
       resolve((smtp.server.address() as AddressInfo).port);
     });
   });
-  stops.push(
-    () =>
+  use({
+    value: undefined,
+    stop: () =>
       new Promise((resolve) => {
         smtp.close(resolve);
       }),
-  );
+  });
   return { url: `smtp://127.0.0.1:${String(port)}`, taken, opened: () => opened };
 }
 

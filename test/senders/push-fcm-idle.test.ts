@@ -1,18 +1,10 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it } from 'vitest';
 import { openFcmSender } from '../../src/senders/push-fcm.ts';
 import { ACCEPT, ACCOUNT, openStandIn, PUSH } from '../support/fcm-server.ts';
 import { openTcpProxy } from '../support/tcp-proxy.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 const CONNECTIONS = 4;
 

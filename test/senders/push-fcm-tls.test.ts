@@ -3,8 +3,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, request } from 'node:https';
 import { type AddressInfo, connect, createServer as createTcpServer, type Server } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Limit, STOPPED } from '../../src/senders/limit.ts';
 import type { Outcome } from '../../src/senders/outcome.ts';
 import { type Exchange, openFcmHttp, type Phases, type Way } from '../../src/senders/push-fcm-http.ts';
@@ -13,16 +12,9 @@ import { type FcmTimeouts, openFcmSender } from '../../src/senders/push-fcm.ts';
 import { eventually } from '../support/eventually.ts';
 import { listening, PUSH, type StandIn } from '../support/fcm-server.ts';
 import { CERTIFICATE, KEY } from '../support/tls-certificate.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 const never = (): AbortSignal => new AbortController().signal;
 
@@ -35,9 +27,12 @@ async function secure(answer: (response: ServerResponse) => void): Promise<Stand
 
 function http(phases: Partial<Phases> = {}): Way {
   const opened = openFcmHttp({ connections: 1, phases: { connect: 5_000, answer: 5_000, ...phases } });
-  stops.push(() => {
-    opened.close();
-    return Promise.resolve();
+  use({
+    value: undefined,
+    stop: () => {
+      opened.close();
+      return Promise.resolve();
+    },
   });
   return opened.openWay();
 }

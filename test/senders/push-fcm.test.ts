@@ -1,8 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { getApps } from 'firebase-admin/app';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it } from 'vitest';
 import type { Message, Outcome, Sender } from '../../src/senders/outcome.ts';
 import { type Failure, RULES, ruleFor } from '../../src/senders/push-fcm-outcome.ts';
 import { type FcmSenderOptions, openFcmSender } from '../../src/senders/push-fcm.ts';
@@ -20,18 +19,11 @@ import {
   RESET,
   type StandIn,
 } from '../support/fcm-server.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const PATH = '/v1/projects/acme-shop/messages:send';
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 const never = (): AbortSignal => new AbortController().signal;
 

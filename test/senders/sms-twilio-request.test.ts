@@ -1,22 +1,14 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it } from 'vitest';
 import { openTwilioSender, type TwilioSenderOptions } from '../../src/senders/sms-twilio.ts';
 import type { Message, Outcome, Sender } from '../../src/senders/outcome.ts';
 import { eventually } from '../support/eventually.ts';
 import { openStandIn, type Reply, type Script, type StandIn, twilioError } from '../support/http-stand-in.ts';
 import { ACCOUNT_SID, AUTH_TOKEN, CREATED, MESSAGE, options } from '../support/twilio.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const never = (): AbortSignal => new AbortController().signal;
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 const SILENCE: Reply = { text: null };
 
@@ -178,9 +170,12 @@ describe('the request', () => {
 
   it('follows no variable of the environment', async () => {
     const before = { ...process.env };
-    stops.push(() => {
-      process.env = before;
-      return Promise.resolve();
+    use({
+      value: undefined,
+      stop: () => {
+        process.env = before;
+        return Promise.resolve();
+      },
     });
     const nowhere = 'http://127.0.0.1:1';
     Object.assign(process.env, {

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it } from 'vitest';
 import { openTwilioSender, type TwilioSenderOptions } from '../../src/senders/sms-twilio.ts';
 import { type Failure, RULES, type Rule, ruleFor } from '../../src/senders/sms-twilio-outcome.ts';
 import type { Outcome, Sender } from '../../src/senders/outcome.ts';
@@ -16,18 +15,11 @@ import {
 } from '../support/http-stand-in.ts';
 import { openSecureSmtp } from '../support/smtp-server.ts';
 import { CREATED, MESSAGE, options, SID } from '../support/twilio.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const never = (): AbortSignal => new AbortController().signal;
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 function sender(changes: Partial<TwilioSenderOptions> = {}): Sender {
   return use(openTwilioSender(options(changes)));

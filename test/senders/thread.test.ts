@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { Started } from '../../src/lifecycle.ts';
+import { describe, expect, it, vi } from 'vitest';
 import type { Log } from '../../src/log.ts';
 import { openSmtpSender } from '../../src/senders/email-smtp.ts';
 import type { Message, Sender } from '../../src/senders/outcome.ts';
@@ -23,6 +22,7 @@ import {
 import * as twilioServer from '../support/http-stand-in.ts';
 import { openScriptedSmtp } from '../support/smtp-server.ts';
 import { CREATED, MESSAGE as SMS, options as twilioOptions } from '../support/twilio.ts';
+import { stoppedAfterEach } from '../support/stopped-after-each.ts';
 
 const SABOTEUR = fileURLToPath(new URL('../support/thread-saboteur.mjs', import.meta.url));
 const PROCESS = fileURLToPath(new URL('../support/thread-process.mjs', import.meta.url));
@@ -30,15 +30,7 @@ const HANDED_OVER = { kind: 'unknown', reason: 'NO_ANSWER' };
 const NOT_HANDED_OVER = { kind: 'retry', reason: 'SENDER_STOPPED', afterMs: null, raw: null };
 const EMAIL: Message = { ...SMS, channel: 'EMAIL', address: 'anna@example.com' };
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-function use<T>({ value, stop }: Started<T>): T {
-  stops.push(stop);
-  return value;
-}
+const use = stoppedAfterEach();
 
 /** A thread loads its library anew. */
 const RESTART = { timeoutMs: 20_000 };
